@@ -1,0 +1,42 @@
+# Everything here sets itself up: a machine needs make and Python >= 3.11 (or uv), nothing else.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+BIN := .venv/bin
+PYTEST_ARGS ?=
+ROWS ?= 5000000
+
+.PHONY: help dev demo test lint format bench readers clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+dev: ## the environment that developers and tests use, in .venv
+	@scripts/venv .venv dev
+
+demo: ## install what running needs in .venv-demo, then show silt at work
+	@scripts/venv .venv-demo
+	@.venv-demo/bin/silt demo
+
+test: dev ## every test but the nightly ones (PYTEST_ARGS="-k name")
+	$(BIN)/pytest -n auto --dist worksteal $(PYTEST_ARGS)
+
+lint: dev ## ruff, mypy --strict, the layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini
+	$(BIN)/lint-imports
+
+format: dev ## rewrite the code as ruff wants it
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+readers: ## other engines that read Delta, in .venv-readers (tests use them where it exists)
+	@scripts/venv --alone .venv-readers readers
+
+bench: dev ## ratios against a C loop and against dlt (ROWS=5000000, BENCH_ARGS="--no-peers")
+	$(if $(findstring --no-peers,$(BENCH_ARGS)),,@scripts/venv --alone .venv-bench bench)
+	$(BIN)/python -m tests.benchmarks --rows $(ROWS) $(BENCH_ARGS)
+
+clean: ## remove environments and caches
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

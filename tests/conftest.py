@@ -1,0 +1,89 @@
+"""What every test shares: CI's rule about skips, the real databases, and databases made in other processes."""
+
+from __future__ import annotations
+
+import lzma
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+DATA = Path(os.environ.get("SILT_TEST_DATA", HERE.parent.parent / "shared" / "data"))
+
+# --- In CI a skip is a failure, unless tests/skips.toml names it with its reason. ------------------------
+
+
+def _allowed(nodeid: str) -> bool:
+    skips = tomllib.loads((HERE / "skips.toml").read_text(encoding="utf-8"))["skip"]
+    return any(fnmatch(nodeid, skip["test"]) for skip in skips)
+
+
+def _fail_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if os.environ.get("CI") != "true" or not report.skipped or hasattr(report, "wasxfail"):
+        return
+    if not _allowed(report.nodeid):
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI, and tests/skips.toml does not name it: {report.longrepr}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Turn a skipped test into a failed one in CI."""
+    report = yield
+    _fail_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    """Turn a skipped module into a failed one in CI."""
+    report = yield
+    _fail_skip(report)
+    return report
+
+
+# --- Databases. ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def real_databases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the real databases, copied and unpacked: `chinook.sqlite`, `home_assistant_2024_3.db`, `sensor_readings.db`."""
+    if not DATA.is_dir():
+        pytest.skip(f"no real databases at {DATA} (set SILT_TEST_DATA)")
+    folder = tmp_path_factory.mktemp("real")
+    for path in DATA.iterdir():
+        if path.suffix == ".xz":
+            with lzma.open(path) as packed, (folder / path.stem).open("wb") as out:
+                shutil.copyfileobj(packed, out)
+        elif path.suffix in (".db", ".sqlite"):
+            shutil.copyfile(path, folder / path.name)
+    return folder
+
+
+@pytest.fixture
+def make_database(tmp_path: Path) -> Callable[..., Path]:
+    """`make_database("plant.db", "CREATE TABLE ...; ...")` runs a SQL script, in another process, on a database in `tmp_path`."""
+
+    def make(name: str, script: str) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        code = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.executescript(sys.stdin.read()); c.close()"
+        subprocess.run([sys.executable, "-S", "-c", code, str(path)], input=script, text=True, check=True)
+        return path
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def _no_manifest_from_outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Variables of the machine that runs the tests do not reach manifests."""
+    for name in ("SILT_MANIFEST", "SQLITE_PATH", "TABLE_PATH", "STATE_DIR", "UPLOAD_INTERVAL", "NODE_ID"):
+        monkeypatch.delenv(name, raising=False)
+    yield
