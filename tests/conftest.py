@@ -1,4 +1,4 @@
-"""What every test shares: CI's rule about skips, the real databases, and databases made in other processes."""
+"""What every test shares: CI's rule about skips, real databases, databases made in other processes."""
 
 from __future__ import annotations
 
@@ -8,27 +8,36 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 HERE = Path(__file__).parent
 DATA = Path(os.environ.get("SILT_TEST_DATA", HERE.parent.parent / "shared" / "data"))
 
+# Examples are real files and tables: no deadline.  In CI the same examples every time; new ones at night.
+settings.register_profile("silt", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("silt"), derandomize=True, print_blob=True)
+settings.register_profile("nightly", settings.get_profile("silt"), max_examples=1000, print_blob=True)
+settings.load_profile(
+    os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") == "true" else "silt")
+)
+
 # --- In CI a skip is a failure, unless tests/skips.toml names it with its reason. ------------------------
 
 
-def _allowed(nodeid: str) -> bool:
+def _allowed(nodeid: str, message: str) -> bool:
     skips = tomllib.loads((HERE / "skips.toml").read_text(encoding="utf-8"))["skip"]
-    return any(fnmatch(nodeid, skip["test"]) for skip in skips)
+    return any(fnmatch(nodeid, skip["test"]) and fnmatch(message, skip["message"]) for skip in skips)
 
 
 def _fail_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
     if os.environ.get("CI") != "true" or not report.skipped or hasattr(report, "wasxfail"):
         return
-    if not _allowed(report.nodeid):
+    if not _allowed(report.nodeid, str(report.longrepr)):
         report.outcome = "failed"
         report.longrepr = f"skipped in CI, and tests/skips.toml does not name it: {report.longrepr}"
 
@@ -54,7 +63,7 @@ def pytest_make_collect_report(collector):
 
 @pytest.fixture(scope="session")
 def real_databases(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of the real databases, copied and unpacked: `chinook.sqlite`, `home_assistant_2024_3.db`, `sensor_readings.db`."""
+    """A folder of copies: `chinook.sqlite`, `home_assistant_2024_3.db`, `sensor_readings.db` (read only)."""
     if not DATA.is_dir():
         pytest.skip(f"no real databases at {DATA} (set SILT_TEST_DATA)")
     folder = tmp_path_factory.mktemp("real")
@@ -69,12 +78,12 @@ def real_databases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def make_database(tmp_path: Path) -> Callable[..., Path]:
-    """`make_database("plant.db", "CREATE TABLE ...; ...")` runs a SQL script, in another process, on a database in `tmp_path`."""
+    """`make_database("plant.db", "CREATE TABLE ...")`: a database in `tmp_path`, made by another process."""
 
     def make(name: str, script: str) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        code = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.executescript(sys.stdin.read()); c.close()"
+        code = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.executescript(sys.stdin.read())"
         subprocess.run([sys.executable, "-S", "-c", code, str(path)], input=script, text=True, check=True)
         return path
 
@@ -82,8 +91,7 @@ def make_database(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture(autouse=True)
-def _no_manifest_from_outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _no_manifest_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Variables of the machine that runs the tests do not reach manifests."""
     for name in ("SILT_MANIFEST", "SQLITE_PATH", "TABLE_PATH", "STATE_DIR", "UPLOAD_INTERVAL", "NODE_ID"):
         monkeypatch.delenv(name, raising=False)
-    yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def __getattr__(name: str) -> str:
-    """`silt.__version__`, read from the installed distribution's metadata only when asked for (cold start)."""
+    """`silt.__version__`, read from the distribution's metadata only when asked for (cold start)."""
     if name == "__version__":
         from importlib.metadata import version
 
