@@ -3,7 +3,7 @@
  *   cc -O2 -o floor floor.c -ldl && ./floor DATABASE TABLE
  *
  * This is what any reader through SQLite must at least do: one sqlite3_step a row, one type and one
- * value a column, the value laid down in a column buffer of 65,536 rows (fixed width, or bytes and
+ * value a column, the value laid down in a column buffer of 4,096 rows (fixed width, or bytes and
  * offsets, and a validity byte), which is then used again.  No header is needed: libsqlite3 is loaded
  * by name, and the few prototypes are declared here.  Prints rows, a checksum, and SQLite's version.
  */
@@ -17,7 +17,8 @@ typedef struct sqlite3 sqlite3;
 typedef struct sqlite3_stmt sqlite3_stmt;
 
 enum { OK = 0, ROW = 100, DONE = 101, INTEGER = 1, FLOAT = 2, TEXT = 3, BLOB = 4, NUL = 5 };
-enum { OPEN_READONLY = 1, ROWS = 65536 };
+/* One thread, so no mutex (worth 15-20%); 4,096 rows a buffer, so that buffers stay in the cache. */
+enum { OPEN_READONLY = 1, OPEN_NOMUTEX = 0x8000, ROWS = 4096 };
 
 static const char *(*version)(void);
 static int (*open_v2)(const char *, sqlite3 **, int, const char *);
@@ -116,7 +117,7 @@ int main(int argc, char **argv)
     if (argc != 3)
         die("usage", "floor DATABASE TABLE");
     load();
-    if (open_v2(argv[1], &db, OPEN_READONLY, NULL) != OK)
+    if (open_v2(argv[1], &db, OPEN_READONLY | OPEN_NOMUTEX, NULL) != OK)
         die(argv[1], db ? errmsg(db) : "");
     if (prepare_v2(db, mprintf("SELECT * FROM \"%w\"", argv[2]), -1, &statement, NULL) != OK)
         die(argv[2], errmsg(db));
