@@ -1,0 +1,21 @@
+"""The manifest: what a user writes, read, checked and resolved (DESIGN 3)."""
+
+from __future__ import annotations
+
+from silt.manifest.expand import Expansion, expand, static_streams
+from silt.manifest.load import load
+from silt.manifest.problems import ManifestInvalid, did_you_mean, problems_text
+from silt.manifest.schema import schema_text
+from silt.manifest.show import show
+
+__all__ = [
+    "Expansion",
+    "ManifestInvalid",
+    "did_you_mean",
+    "expand",
+    "load",
+    "problems_text",
+    "schema_text",
+    "show",
+    "static_streams",
+]

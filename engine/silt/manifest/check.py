@@ -1,0 +1,195 @@
+"""Checks plain data against the schema, and says what is wrong in words (DESIGN 3, "Problems")."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator
+from itertools import takewhile
+from typing import Any
+
+from silt.manifest.document import Document, Path, Plain
+from silt.manifest.model import Problem
+from silt.manifest.problems import did_you_mean
+from silt.manifest.schema import Schema, checked, json_type, types
+from silt.manifest.units import duration_text
+from silt.manifest.words import KEYS, TYPES, VALUES
+
+_NOUNS = {
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "object": "a map",
+    "array": "a list",
+}
+_YES_AND_NO = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
+
+
+def check(
+    document: Document, data: dict[str, Plain], name: str = "manifest"
+) -> tuple[list[Problem], dict[str, Plain]]:
+    """Expanded data -> what the schema refuses, and the data without it, for the checks that follow."""
+    from jsonschema import Draft202012Validator
+
+    schema = checked(name)
+    problems: list[Problem] = []
+    refused: list[Path] = []
+    for error in Draft202012Validator(schema).iter_errors(data):
+        for meant in _own_branch(error):
+            for problem, path in _explained(document, meant, schema):
+                problems += [problem] if problem else []
+                refused.append(path)
+    return problems, without(data, refused)
+
+
+def without(data: dict[str, Plain], paths: Iterable[Path]) -> dict[str, Plain]:
+    """`data` without the nodes at `paths`; a list that holds one goes whole."""
+    rest = copy.deepcopy(data)
+    for path in paths:
+        keys = list(takewhile(lambda part: isinstance(part, str), path))
+        node: Any = rest
+        for key in keys[:-1]:
+            node = node.get(key) if isinstance(node, dict) else None
+        if keys and isinstance(node, dict):
+            node.pop(keys[-1], None)
+    return rest
+
+
+def describe(value: object) -> str:
+    """A value in few words: `'miror'`, `300`, `a list`, `nothing`."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= 60 else value[:57] + "...")
+    if isinstance(value, bool):
+        return str(value).lower()
+    return {dict: "a map", list: "a list", type(None): "nothing"}.get(type(value), str(value))
+
+
+# --- one error of jsonschema ----------------------------------------------------------------------
+
+
+def _own_branch(error: Any) -> list[Any]:
+    """The errors in the branch of the value's own JSON type: that is the form its writer meant."""
+    if error.validator != "anyOf":
+        return [error]
+    kind = json_type(error.instance)
+    meant = [i for i, branch in enumerate(error.validator_value) if _takes(branch, kind)]
+    inner = [e for e in error.context if e.relative_schema_path[0] in meant]
+    return [leaf for e in inner for leaf in _own_branch(e)] or [error]
+
+
+def _takes(branch: Schema, kind: str) -> bool:
+    accepted = [t for part in branch.get("anyOf", [branch]) for t in types(part)]
+    return kind in accepted or (kind == "integer" and "number" in accepted)
+
+
+def _explained(document: Document, error: Any, schema: Schema) -> Iterator[tuple[Problem | None, Path]]:
+    """Each problem of an error, and the path that is not to be used further."""
+    path: Path = tuple(error.absolute_path)
+    known = list(error.schema.get("properties", {}))
+    if error.validator == "additionalProperties":
+        for key in _unknown(error, known):
+            hint = _key_hint(key, known, schema, path)
+            yield document.problem((*path, key), "unknown key", hint, at_key=True), (*path, key)
+    elif error.validator == "required":
+        meant = [_key_hint(key, known, schema, path) for key in _unknown(error, known)]
+        for key in error.validator_value:
+            misspelt = any(repr(key) in hint for hint in meant)
+            if key not in error.instance:
+                yield None if misspelt else _missing(document, error, path, key), path
+    else:
+        message, hint = _sentence(document, error, path)
+        yield document.problem(path, message, hint), path
+
+
+def _unknown(error: Any, known: list[str]) -> list[str]:
+    return [key for key in error.instance if key not in known and not key.startswith("x-")]
+
+
+def _missing(document: Document, error: Any, path: Path, key: str) -> Problem:
+    slot = error.schema["properties"][key]
+    example = slot["examples"][0] if slot.get("examples") else ""
+    hint = f"for example {key}: {example}" if isinstance(example, str | int) else f"add {key}:"
+    return document.problem(path, f"{key!r} is missing", hint, at_key=bool(path))
+
+
+def _key_hint(key: str, known: list[str], schema: Schema, path: Path) -> str:
+    ours = KEYS.get(key.lower().replace("-", "_"), "")
+    if ours.partition(":")[0] in known:
+        return f"here it is called {ours!r}" if ":" not in ours else f"here it is written {ours}"
+    settings = schema["properties"].get("defaults", {}).get("properties", {})
+    if not path and key in settings:
+        return "it belongs under 'defaults' or a stream"
+    return did_you_mean(key, known) or f"known here: {', '.join(known)}"
+
+
+def _sentence(document: Document, error: Any, path: Path) -> tuple[str, str]:
+    """Message and hint for a value that its slot does not accept."""
+    value, rule = error.instance, error.validator_value
+    match error.validator:
+        case "enum":
+            return _not_one_of(value, [str(v) for v in rule if v is not None], path)
+        case "const":
+            return f"must be {rule}, got {describe(value)}", ""
+        case "pattern":
+            return _not_of_form(value, error.schema)
+        case "minimum":
+            return f"must be at least {rule}, got {describe(value)}", ""
+        case "uniqueItems":
+            return "names something twice", "remove one"
+        case "minLength" | "minItems" | "minProperties":
+            return "must not be empty", ""
+        case _:
+            return _wrong_type(document, error, path)
+
+
+def _not_one_of(value: object, known: list[str], path: Path) -> tuple[str, str]:
+    ours = VALUES.get(str(path[-1]), {}).get(str(value).lower(), "")
+    hint = f"here it is called {ours!r}" if ours else did_you_mean(str(value), known)
+    return f"{describe(value)} is not one of {', '.join(known)}", hint
+
+
+def _not_of_form(value: str, slot: Schema) -> tuple[str, str]:
+    noun = slot.get("noun", "value of this form")
+    examples = ", ".join(slot.get("instances", []))
+    if noun in ("duration", "size") and value.replace(".", "", 1).isdigit():
+        return _no_unit(value, noun)
+    ours = TYPES.get(value.lower().partition("(")[0]) if noun == "type of the lake" else None
+    if ours:
+        return f"{value!r} is not a {noun}", f"here it is called {ours!r}"
+    return f"{describe(value)} is not a {noun}", f"for example {examples}" if examples else ""
+
+
+def _no_unit(value: object, noun: str) -> tuple[str, str]:
+    if noun == "size":
+        return f"{value} has no unit", "write 64MB"
+    number = float(str(value))
+    better = duration_text(number) if number > 0 else ""
+    seconds = f"{value}s"
+    return f"{value} has no unit", f"write {seconds}" + (
+        f" or {better}" if better not in ("", seconds) else ""
+    )
+
+
+def _wrong_type(document: Document, error: Any, path: Path) -> tuple[str, str]:
+    value = error.instance
+    branches = error.schema.get("anyOf", [error.schema])
+    leaves = [leaf for branch in branches for leaf in branch.get("anyOf", [branch])]
+    kinds = list(dict.fromkeys(kind for leaf in leaves for kind in types(leaf) if kind != "null"))
+    noun = next((leaf["noun"] for leaf in leaves if "noun" in leaf), None)
+    if noun in ("duration", "size") and isinstance(value, int | float) and not isinstance(value, bool):
+        return _no_unit(value, noun)
+    accepted = " or ".join(_NOUNS[kind] for kind in kinds)
+    return f"must be {accepted}, got {describe(value)}", _type_hint(document, value, kinds, path)
+
+
+def _type_hint(document: Document, value: object, kinds: list[str], path: Path) -> str:
+    written = document.mark(path).text
+    if isinstance(value, str) and "boolean" in kinds and value.lower() in _YES_AND_NO:
+        return f"YAML 1.2 reads {value} as text: write {_YES_AND_NO[value.lower()]}"
+    if isinstance(value, str) and "object" in kinds and ":" in value:
+        return "a space is missing after the colon"
+    if isinstance(value, str | int | float) and "string" not in kinds and "array" in kinds:
+        return f"write [{written}]"
+    if isinstance(value, bool | int | float) and "string" in kinds:
+        return f'quote it: "{written}"'
+    return "write the value after the colon, or remove the key" if value is None else ""

@@ -1,0 +1,179 @@
+"""The resolved manifest: every default filled in, every value expanded and typed.
+
+"As written" (plain data plus a place for every node) lives in `load`; these are the types that the
+rest of silt sees.  Durations are seconds (float), sizes are bytes (int), paths are absolute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from silt.errors import Secret
+
+Scalar = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where something was written: `line` and `column` from 1."""
+
+    file: str
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something wrong in a manifest, as a value: rendered as text, JSON or a GitHub annotation.
+
+    `pointer` is dotted (`streams.settings.mode`); `source_line` the line itself; `hint` what to do.
+    """
+
+    file: str
+    line: int
+    column: int
+    pointer: str
+    message: str
+    hint: str = ""
+    source_line: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A SQLite database or a glob of them; `busy_timeout` in seconds."""
+
+    name: str
+    path: str
+    exclude: tuple[str, ...] = ()
+    busy_timeout: float = 5.0
+    immutable: bool = False
+
+    @property
+    def is_glob(self) -> bool:
+        return any(c in self.path for c in "*?[")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A root URI (a local one is an absolute path) and what opens it."""
+
+    name: str
+    uri: str
+    storage_options: Mapping[str, str | Secret] = field(default_factory=dict)
+
+    @property
+    def is_local(self) -> bool:
+        return "://" not in self.uri
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CursorRule:
+    """The cursor as declared.
+
+    `kind`: `auto` detects; `rowid`; `columns` names them.  `lookback` is in seconds for a time
+    cursor and in the column's own unit otherwise; `initial_value` is exclusive (rows after it);
+    `max_skew` in seconds.
+    """
+
+    kind: Literal["auto", "rowid", "columns"] = "auto"
+    columns: tuple[str, ...] = ()
+    lookback: float | None = None
+    on_null: Literal["fail", "include"] = "fail"
+    initial_value: int | float | str | None = None
+    max_skew: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnRule:
+    """What a manifest says of one column: `name` is the source's name, or the lake's for a `value`."""
+
+    name: str
+    rename: str | None = None
+    type: str | None = None
+    format: str | None = None
+    timezone: str | None = None
+    value: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """The bounds of one commit; `max_bytes` in bytes of Arrow data."""
+
+    max_rows: int = 1_000_000
+    max_bytes: int = 128 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """When a stream runs: `every` in seconds."""
+
+    every: float = 300.0
+
+
+Mode = Literal["append", "overwrite"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """One mapping, resolved: a table of a source to a Delta table of a target.
+
+    `table` is exact here; patterns have been expanded.  `into` is the template with `{database}`
+    left in it where it was written (`path_for` fills it).  `lineage` None means the default of
+    DESIGN 7; an empty tuple is `lineage: none`.  `places` maps a dotted setting (`cursor`,
+    `columns.ts.type`) to where it was written, for problems found later.
+    """
+
+    name: str
+    source: str
+    target: str
+    table: str
+    into: str
+    mode: Mode = "append"
+    cursor: CursorRule = field(default_factory=CursorRule)
+    where: str | None = None
+    select: tuple[str, ...] = ("*",)
+    columns: tuple[ColumnRule, ...] = ()
+    partition_by: tuple[str, ...] = ()
+    lineage: tuple[str, ...] | None = None
+    on_reset: Literal["fail", "restart"] = "fail"
+    schedule: Schedule = field(default_factory=Schedule)
+    batch: Batch = field(default_factory=Batch)
+    tags: tuple[str, ...] = ()
+    enabled: bool = True
+    places: Mapping[str, Place] = field(default_factory=dict)
+
+    @property
+    def separates_databases(self) -> bool:
+        return "{database}" in self.into
+
+    def path_for(self, database: str) -> str:
+        """The Delta table's path under the target's URI for one database."""
+        return self.into.replace("{database}", database)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """Everything a run needs; `digest` is of the bytes as written, for "has it changed?".
+
+    `fingerprint` identifies what was read (files and digests); `rules` are what `expand` needs to
+    make streams out of patterns and are private to this package.
+    """
+
+    path: str
+    name: str
+    node: str
+    state_dir: str
+    sources: tuple[Source, ...]
+    targets: tuple[Target, ...]
+    rules: object
+    digest: str
+    files: tuple[str, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+
+    def source(self, name: str) -> Source:
+        return next(s for s in self.sources if s.name == name)
+
+    def target(self, name: str) -> Target:
+        return next(t for t in self.targets if t.name == name)

@@ -1,0 +1,174 @@
+"""Settings that stack (DESIGN 3, "Stacking"): defaults, patterns from fewest to most literal characters,
+the exact name.
+
+Pure: plain data and paths in, the settled value of each setting and the path that it was written at out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import translate
+from functools import lru_cache
+
+from silt.manifest.document import Document, Path, Plain
+from silt.shapes import ascii_lower
+
+Slot = tuple[str, ...]
+"""A setting within a stream: `("columns", "ts", "type")`."""
+
+WHOLE = frozenset({"schedule", "cursor"})
+"""Maps that replace whole instead of merging."""
+
+OWN = frozenset({"source", "table"})
+"""What says which tables an entry is about; it does not stack."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One entry under `streams`, exact or a pattern: `table` (or pattern) of `source`.
+
+    `source` is None where the entry names none and there is no sole or default one.
+    """
+
+    name: str
+    path: Path
+    source: str | None
+    table: str
+    settings: Mapping[str, Plain]
+
+    @property
+    def is_pattern(self) -> bool:
+        return is_pattern(self.table)
+
+    def matches(self, source: str | None, table: str) -> bool:
+        """True for a table of this rule's source; ASCII case does not count, as in SQLite."""
+        return source == self.source and matches(self.table, table)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What `expand` needs.  `one_table`: a lifted flat config, whose source must hold exactly one table."""
+
+    document: Document
+    defaults: Mapping[str, Plain]
+    exact: tuple[Rule, ...]
+    patterns: tuple[Rule, ...]
+    one_table: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A settled value and the path that it was written at."""
+
+    value: Plain
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tie:
+    """Two patterns of equal length that set `slot` differently, with nothing more exact to decide."""
+
+    slot: Slot
+    first: Path
+    second: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stacked:
+    """Every setting that something sets, by slot; and the ties that matter."""
+
+    settings: Mapping[Slot, Setting]
+    ties: tuple[Tie, ...]
+
+
+def is_pattern(text: str) -> bool:
+    """True for a text with a wildcard: `*`, `?` or `[abc]`."""
+    return any(c in text for c in "*?[")
+
+
+def literals(pattern: str) -> int:
+    """How many characters of a pattern stand for themselves."""
+    return len(re.sub(r"\[!?\]?[^\]]*\]|[*?]", "", pattern))
+
+
+def matches(pattern: str, table: str) -> bool:
+    """True where a pattern matches a table's name, whatever the case of its ASCII letters."""
+    return pattern == table or _compiled(pattern).match(ascii_lower(table)) is not None
+
+
+@lru_cache(maxsize=4096)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(translate(ascii_lower(pattern)))
+
+
+def stack(defaults: Mapping[str, Plain], patterns: Iterable[Rule], exact: Rule | None) -> Stacked:
+    """The settings of one stream; `patterns` are those that match it, in any order."""
+    settled: dict[Slot, Setting] = {}
+    ties: dict[Slot, Tie] = {}
+    for layer in _layers(defaults, patterns, exact):
+        written: dict[Slot, Setting] = {}
+        new = [tie for path, settings in layer for tie in _write(written, _flat(settings, path))]
+        for slot, setting in written.items():
+            _clear(settled, slot)
+            _clear(ties, slot)
+            if setting.value is not None:
+                settled[slot] = setting
+        ties |= {tie.slot: tie for tie in new}
+    return Stacked(settings=settled, ties=tuple(ties.values()))
+
+
+_Entry = tuple[Path, Mapping[str, Plain]]
+
+
+def _layers(
+    defaults: Mapping[str, Plain], patterns: Iterable[Rule], exact: Rule | None
+) -> Iterator[list[_Entry]]:
+    """Entries of equal rank, from the weakest to the strongest."""
+    yield [(("defaults",), defaults)]
+    ranks: dict[int, list[_Entry]] = {}
+    for rule in patterns:
+        ranks.setdefault(literals(rule.table), []).append((rule.path, rule.settings))
+    yield from (ranks[rank] for rank in sorted(ranks))
+    if exact is not None:
+        yield [(exact.path, exact.settings)]
+
+
+def _flat(settings: Mapping[str, Plain], path: Path, slot: Slot = ()) -> Iterator[tuple[Slot, Setting]]:
+    for key, value in settings.items():
+        if not slot and key in OWN:
+            continue
+        here, there = (*slot, key), (*path, key)
+        if isinstance(value, dict) and not (len(here) == 1 and key in WHOLE):
+            yield from _flat(value, there, here)
+        else:
+            yield here, Setting(value=value, path=there)
+
+
+def _write(written: dict[Slot, Setting], entries: Iterable[tuple[Slot, Setting]]) -> Iterator[Tie]:
+    """Adds one entry's settings to its layer; what another of the same rank set differently is a tie."""
+    for slot, setting in entries:
+        for other, earlier in list(written.items()):
+            if _differ(slot, setting, other, earlier):
+                yield Tie(slot=slot, first=earlier.path, second=setting.path)
+        written[slot] = setting
+
+
+def _differ(slot: Slot, setting: Setting, other: Slot, earlier: Setting) -> bool:
+    """True where two entries say different things of one setting, or one sets what the other unsets whole."""
+    if setting.path[:2] == earlier.path[:2] or not _overlap(slot, other):
+        return False
+    return slot != other or setting.value != earlier.value
+
+
+def _overlap(slot: Slot, other: Slot) -> bool:
+    shorter = min(len(slot), len(other))
+    return slot[:shorter] == other[:shorter]
+
+
+def _clear(mapping: dict[Slot, Setting] | dict[Slot, Tie], slot: Slot) -> None:
+    """Forgets what is at `slot` and below it; and a value above it, which a map replaces."""
+    for other in list(mapping):
+        if _overlap(slot, other):
+            del mapping[other]

@@ -1,0 +1,143 @@
+"""The resolved manifest with each value's origin, as plain data for the `show` verb.
+
+An origin is `file:line`, `default`, or the names of the environment's variables that gave the value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from silt.errors import Secret
+from silt.manifest.document import Document, Path
+from silt.manifest.expand import rules_of, stacked_for
+from silt.manifest.model import Manifest, Source, Stream, Target
+from silt.manifest.rules import Setting, Slot
+from silt.manifest.streams import ignored_slots
+from silt.manifest.units import duration_text, size_text
+
+Shown = dict[str, Any]
+"""`{"key", "value", "origin"}`, with `"ignored"` True for what the mode does not use."""
+
+
+def show(manifest: Manifest, streams: Iterable[Stream]) -> dict[str, Any]:
+    """`{"manifest": [...], "sources": [...], "targets": [...], "streams": [...]}`.
+
+    The first is a list of `Shown`; the others are `{"name", "settings": [Shown]}`.  Secrets are `***`.
+    """
+    document = rules_of(manifest).document
+    top = {"name": manifest.name, "node": manifest.node, "state_dir": manifest.state_dir}
+    return {
+        "manifest": [_shown(document, key, value, (key,)) for key, value in top.items()],
+        "sources": [{"name": s.name, "settings": _source(document, s)} for s in manifest.sources],
+        "targets": [{"name": t.name, "settings": _target(document, t)} for t in manifest.targets],
+        "streams": [{"name": s.name, "settings": _stream(manifest, s)} for s in streams],
+    }
+
+
+def _shown(document: Document, key: str, value: Any, path: Path) -> Shown:
+    return {"key": key, "value": _plain(value), "origin": _origin(document, path)}
+
+
+def _origin(document: Document, path: Path) -> str:
+    if path not in document.marks:
+        return "default"
+    names = document.variables.get(path)
+    return ", ".join(names) if names else f"{document.file}:{document.marks[path].line}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Secret):
+        return str(value)
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def _source(document: Document, source: Source) -> list[Shown]:
+    home = ("sources", source.name)
+    values = {
+        "path": source.path,
+        "exclude": source.exclude,
+        "busy_timeout": duration_text(source.busy_timeout),
+        "immutable": source.immutable,
+    }
+    return [
+        _shown(document, key, value, _either(document, home, key, "path")) for key, value in values.items()
+    ]
+
+
+def _target(document: Document, target: Target) -> list[Shown]:
+    home = ("targets", target.name)
+    options = [
+        _shown(document, f"storage_options.{key}", value, (*home, "storage_options", key))
+        for key, value in target.storage_options.items()
+    ]
+    return [_shown(document, "uri", target.uri, _either(document, home, "uri", "uri")), *options]
+
+
+def _either(document: Document, home: Path, key: str, short: str) -> Path:
+    """The path of a key, or of the shorthand that stands for it."""
+    return (*home, key) if (*home, key) in document.marks or key != short else home
+
+
+def _stream(manifest: Manifest, stream: Stream) -> list[Shown]:
+    document = rules_of(manifest).document
+    stacked = stacked_for(manifest, stream.name, stream.table, stream.source)
+    written = {".".join(slot): setting for slot, setting in stacked.settings.items()}
+    entry = ("streams", stream.name)
+    table = _shown(document, "table", stream.table, (*entry, "table"))
+    source = _shown(document, "source", stream.source, _of_source(document, entry))
+    settled = [_setting(document, key, value, written.get(key)) for key, value in _values(stream).items()]
+    columns = [
+        _setting(document, key, s.value, s) for key, s in written.items() if key.startswith("columns.")
+    ]
+    ignored = [_ignored(document, slot, stacked.settings[slot]) for slot in ignored_slots(stacked)]
+    skipped = {shown["key"] for shown in ignored}
+    return [source, table, *(s for s in settled if s["key"] not in skipped), *columns, *ignored]
+
+
+def _of_source(document: Document, entry: Path) -> Path:
+    return (*entry, "source") if (*entry, "source") in document.marks else ("defaults", "source")
+
+
+def _setting(document: Document, key: str, value: Any, setting: Setting | None) -> Shown:
+    origin = _origin(document, setting.path) if setting else "default"
+    return {"key": key, "value": _plain(value), "origin": origin}
+
+
+def _ignored(document: Document, slot: Slot, setting: Setting) -> Shown:
+    return {**_setting(document, ".".join(slot), setting.value, setting), "ignored": True}
+
+
+def _values(stream: Stream) -> dict[str, Any]:
+    """Every setting but columns, spelled as a manifest would."""
+    return {
+        "target": stream.target,
+        "into": stream.into,
+        "mode": stream.mode,
+        "cursor": _cursor(stream),
+        "where": stream.where,
+        "select": stream.select,
+        "partition_by": stream.partition_by,
+        "lineage": "none" if stream.lineage == () else stream.lineage,
+        "on_reset": stream.on_reset,
+        "schedule": {"every": duration_text(stream.schedule.every)},
+        "batch.max_rows": stream.batch.max_rows,
+        "batch.max_bytes": size_text(stream.batch.max_bytes),
+        "tags": stream.tags,
+        "enabled": stream.enabled,
+    }
+
+
+def _cursor(stream: Stream) -> Any:
+    rule = stream.cursor
+    options = {
+        "lookback": rule.lookback,
+        "on_null": rule.on_null if rule.on_null != "fail" else None,
+        "initial_value": rule.initial_value,
+        "max_skew": duration_text(rule.max_skew) if rule.max_skew != 3600 else None,
+    }
+    given = {key: value for key, value in options.items() if value is not None}
+    short: Any = (
+        rule.kind if rule.kind != "columns" else rule.columns[0] if len(rule.columns) == 1 else rule.columns
+    )
+    return {"columns": rule.columns, **given} if given else _plain(short)

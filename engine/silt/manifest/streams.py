@@ -1,0 +1,355 @@
+"""Stacked settings -> one resolved Stream, with the checks that depend on several settings at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from silt.manifest.document import Document, Path, Plain
+from silt.manifest.model import (
+    Batch,
+    ColumnRule,
+    CursorRule,
+    Place,
+    Problem,
+    Schedule,
+    Source,
+    Stream,
+    Target,
+)
+from silt.manifest.problems import did_you_mean
+from silt.manifest.resolve import as_written
+from silt.manifest.rules import Rule, Setting, Slot, Stacked
+from silt.manifest.units import duration, size
+from silt.shapes import ascii_lower
+
+UNUSED = {"overwrite": ("cursor", "on_reset")}
+"""Settings that a mode does not use: written they are an error, inherited they are ignored (DESIGN 3)."""
+
+PLACEHOLDERS = ("stream", "table", "source", "database", "node")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """What is known of a stream before its settings are read; `rule` where an exact entry names it."""
+
+    name: str
+    table: str
+    source: Source
+    targets: Mapping[str, Target]
+    node: str
+    document: Document
+    rule: Rule | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """Access to one stream's stacked settings; `problems` collects what is found on the way."""
+
+    document: Document
+    stacked: Stacked
+    home: Path
+    problems: list[Problem] = field(default_factory=list)
+
+    def get(self, *slot: str) -> Plain:
+        found = self.stacked.settings.get(slot)
+        return found.value if found else None
+
+    def path(self, *slot: str) -> Path:
+        """Where the setting, or the nearest one above it, was written."""
+        found = self.stacked.settings.get(slot)
+        return found.path if found else self.home
+
+    def under(self, *slot: str) -> dict[Slot, Setting]:
+        return {s: setting for s, setting in self.stacked.settings.items() if s[: len(slot)] == slot}
+
+    def complain(self, slot: Slot, message: str, hint: str = "", *, at_key: bool = False) -> None:
+        self.problems.append(self.document.problem(self.path(*slot), message, hint, at_key=at_key))
+
+
+def resolve(draft: Draft, stacked: Stacked) -> tuple[Stream | None, list[Problem]]:
+    """The stream and what is wrong with it; None where something is."""
+    home = draft.rule.path if draft.rule else next((s.path for s in stacked.settings.values()), ("streams",))
+    settings = _Settings(draft.document, stacked, home)
+    _report_ties(settings)
+    target = _target(draft, settings)
+    columns = _columns(settings)
+    ignored = _ignored(draft, settings)
+    cursor = CursorRule() if "cursor" in ignored else _cursor(settings)
+    _check_partitions(settings)
+    if target is None:
+        return None, settings.problems
+    stream = Stream(
+        name=draft.name,
+        source=draft.source.name,
+        target=target.name,
+        table=draft.table,
+        into=_into(draft, settings),
+        mode=settings.get("mode") or "append",
+        cursor=cursor,
+        where=settings.get("where"),
+        select=tuple(settings.get("select") or ("*",)),
+        columns=columns,
+        partition_by=tuple(settings.get("partition_by") or ()),
+        lineage=_lineage(draft, settings, target),
+        on_reset="fail" if "on_reset" in ignored else settings.get("on_reset") or "fail",
+        schedule=_schedule(settings),
+        batch=_batch(settings),
+        tags=tuple(settings.get("tags") or ()),
+        enabled=settings.get("enabled") is not False,
+        places=_places(draft, stacked),
+    )
+    return (None if settings.problems else stream), settings.problems
+
+
+def ignored_slots(stacked: Stacked) -> tuple[Slot, ...]:
+    """Settings that are there and that the stream's mode does not use."""
+    mode = stacked.settings.get(("mode",))
+    unused = UNUSED.get(mode.value, ()) if mode else ()
+    return tuple(slot for slot in stacked.settings if slot[0] in unused)
+
+
+def _places(draft: Draft, stacked: Stacked) -> dict[str, Place]:
+    places = {".".join(slot): draft.document.place(s.path) for slot, s in stacked.settings.items()}
+    if draft.rule:
+        mark = draft.document.mark(draft.rule.path)
+        places[""] = Place(file=draft.document.file, line=mark.key_line, column=mark.key_column)
+        places["table"] = draft.document.place((*draft.rule.path, "table"))
+    return places
+
+
+def _report_ties(settings: _Settings) -> None:
+    for tie in settings.stacked.ties:
+        other = settings.document.mark(tie.first)
+        first, second = tie.first[1], tie.second[1]
+        message = f"{second!r} and {first!r} (line {other.line}) are equally exact and disagree"
+        hint = "write one more exactly, or set it on the stream itself"
+        settings.problems.append(settings.document.problem(tie.second, message, hint))
+
+
+# --- where to -------------------------------------------------------------------------------------
+
+
+def _target(draft: Draft, settings: _Settings) -> Target | None:
+    """The stream's target; for a wrong name, reported where it stands, any other, so that checks go on."""
+    named = settings.get("target")
+    if named is None and len(draft.targets) > 1:
+        hint = f"add target: one of {', '.join(draft.targets)}"
+        message = "names no target, and there are several"
+        settings.problems.append(settings.document.problem(settings.home, message, hint, at_key=True))
+    return draft.targets.get(named) or next(iter(draft.targets.values()), None)
+
+
+def _into(draft: Draft, settings: _Settings) -> str:
+    template = settings.get("into") or "{stream}"
+    values = {"stream": draft.name, "table": draft.table, "source": draft.source.name, "node": draft.node}
+    for name in re.findall(r"\{([^{}]*)\}", template):
+        if name not in PLACEHOLDERS:
+            hint = (
+                did_you_mean(name, PLACEHOLDERS) or f"there is {', '.join(f'{{{p}}}' for p in PLACEHOLDERS)}"
+            )
+            settings.complain(("into",), f"{{{name}}} is no placeholder", hint)
+    path: str = re.sub(r"\{(stream|table|source|node)\}", lambda m: path_part(values[m[1]]), template)
+    _check_into(settings, template, path)
+    return path.strip("/")
+
+
+def path_part(name: str) -> str:
+    """A name as one segment of a path: separators and control characters become `_`."""
+    return "".join("_" if c in "/\\" or not c.isprintable() else c for c in name)
+
+
+def _check_into(settings: _Settings, template: str, path: str) -> None:
+    parts = path.rstrip("/").split("/")
+    if template.startswith("/") or "://" in template:
+        settings.complain(("into",), f"{template!r} is absolute: 'into' is a path under the target's uri")
+    elif ".." in parts or "." in parts:
+        settings.complain(("into",), f"{path!r} holds '..' or '.': 'into' stays below the target's uri")
+    elif "" in parts or "_delta_log" in parts:
+        settings.complain(("into",), f"{path!r} has an empty part or _delta_log in it", "name a folder")
+
+
+def _lineage(draft: Draft, settings: _Settings, target: Target) -> tuple[str, ...] | None:
+    lineage = settings.get("lineage")
+    if lineage != "none":
+        return None if lineage is None else tuple(lineage)
+    into = settings.get("into") or "{stream}"
+    needs_node = not target.is_local and "{node}" not in into
+    needs_database = draft.source.is_glob and "{database}" not in into
+    if settings.get("mode") == "overwrite" and (needs_node or needs_database):
+        part = "{node}" if needs_node else "{database}"
+        hint = f"remove it, or put {part} into 'into'"
+        settings.complain(
+            ("lineage",), "mode overwrite replaces its own slice only, and needs lineage to know it", hint
+        )
+    return ()
+
+
+# --- what and in which order ----------------------------------------------------------------------
+
+
+def _ignored(draft: Draft, settings: _Settings) -> frozenset[str]:
+    """Settings that the mode does not use; a written one is a problem."""
+    slots = ignored_slots(settings.stacked)
+    mode = settings.path("mode")
+    for slot in slots:
+        path = settings.path(*slot)
+        if path[:2] == mode[:2] or (draft.rule is not None and path[:2] == draft.rule.path):
+            what = f"mode {settings.get('mode')} does not use {slot[0]!r}"
+            settings.complain(slot, what, "remove it, or choose mode append", at_key=True)
+    return frozenset(slot[0] for slot in slots)
+
+
+def _cursor(settings: _Settings) -> CursorRule:
+    match settings.get("cursor"):
+        case None | "auto":
+            return CursorRule()
+        case "rowid":
+            return CursorRule(kind="rowid", columns=("rowid",))
+        case str(column):
+            return CursorRule(kind="columns", columns=(column,))
+        case list(columns):
+            return CursorRule(kind="columns", columns=tuple(columns))
+        case options:
+            return _cursor_options(settings, options)
+
+
+def _cursor_options(settings: _Settings, options: Mapping[str, Plain]) -> CursorRule:
+    column, columns = options.get("column"), options.get("columns")
+    if column and columns:
+        settings.complain(("cursor",), "names both 'column' and 'columns'", "keep one")
+    named = tuple(columns or ([column] if column else []))
+    kind = "rowid" if column == "rowid" else "columns" if named else "auto"
+    _check_initial_value(settings, options, named)
+    lookback = options.get("lookback")
+    return CursorRule(
+        kind=kind,  # type: ignore[arg-type]  # one of the three, by the line above
+        columns=named,
+        lookback=duration(lookback) if isinstance(lookback, str) else lookback,
+        on_null=options.get("on_null") or "fail",
+        initial_value=options.get("initial_value"),
+        max_skew=duration(options.get("max_skew") or "1h"),
+    )
+
+
+def _check_initial_value(settings: _Settings, options: Mapping[str, Plain], named: tuple[str, ...]) -> None:
+    value = options.get("initial_value")
+    if value is not None and len(named) != 1:
+        hint = "name one column: {column: ..., initial_value: ...}"
+        settings.complain(
+            ("cursor",),
+            f"initial_value {value!r} is a value of one column, and the cursor names {len(named)}",
+            hint,
+        )
+
+
+def _columns(settings: _Settings) -> tuple[ColumnRule, ...]:
+    names = list(dict.fromkeys(slot[1] for slot in settings.under("columns") if len(slot) > 1))
+    _report_same(settings, ((("columns", name), name) for name in names), "column")
+    rules = tuple(_column(settings, name) for name in names)
+    lake = ((("columns", r.name, "rename"), r.rename) for r in rules if r.rename)
+    _report_same(settings, ((_first_slot(settings, slot), name) for slot, name in lake), "lake column")
+    return rules
+
+
+def _first_slot(settings: _Settings, slot: Slot) -> Slot:
+    return next(iter(settings.under(*slot)), slot)
+
+
+def _report_same(settings: _Settings, names: Iterable[tuple[Slot, str]], what: str) -> None:
+    """Names that differ only in the case of ASCII letters are one name to SQLite and to Delta."""
+    seen: dict[str, str] = {}
+    for slot, name in names:
+        if ascii_lower(name) in seen:
+            message = f"the {what} {name!r} is written twice: also as {seen[ascii_lower(name)]!r}"
+            settings.complain(_first_slot(settings, slot), message, "keep one")
+        seen[ascii_lower(name)] = name
+
+
+def _column(settings: _Settings, name: str) -> ColumnRule:
+    def given(key: str) -> Plain:
+        return settings.get("columns", name, key)
+
+    value = given("value")
+    _check_value(settings, name, value)
+    _check_type(settings, name, given("type"))
+    _check_timezone(settings, name, given("timezone"))
+    path = settings.path("columns", name, "value")
+    return ColumnRule(
+        name=name,
+        rename=given("rename"),
+        type=given("type"),
+        format=given("format"),
+        timezone=given("timezone"),
+        value=None if value is None else as_written(settings.document, path, value),
+    )
+
+
+def _check_value(settings: _Settings, name: str, value: Plain) -> None:
+    if value is None:
+        return
+    for key in ("rename", "format", "timezone"):
+        if settings.get("columns", name, key) is not None:
+            slot = ("columns", name, key)
+            settings.complain(
+                slot,
+                f"a column with a 'value' takes no {key!r}",
+                "its key is its name in the lake",
+                at_key=True,
+            )
+
+
+def _check_type(settings: _Settings, name: str, kind: Plain) -> None:
+    slot = ("columns", name, "type")
+    if isinstance(kind, str) and kind.startswith("decimal"):
+        precision, scale = (int(n) for n in re.findall(r"\d+", kind))
+        if not (1 <= precision <= 38 and scale <= precision):
+            settings.complain(slot, f"{kind!r}: the precision is 1 to 38, the scale at most the precision")
+    for key in ("format", "timezone"):
+        if kind and kind not in ("timestamp", "date") and settings.get("columns", name, key):
+            settings.complain(
+                ("columns", name, key),
+                f"{key!r} is for timestamps and dates, and the type is {kind}",
+                at_key=True,
+            )
+
+
+def _check_timezone(settings: _Settings, name: str, zone: Plain) -> None:
+    from zoneinfo import ZoneInfo, available_timezones
+
+    if not isinstance(zone, str) or "${" in zone:
+        return
+    try:
+        ZoneInfo(zone)
+    except (OSError, ValueError, LookupError):
+        known = available_timezones()
+        hint = did_you_mean(zone, known) or "for example Europe/Berlin or UTC"
+        settings.complain(("columns", name, "timezone"), f"{zone!r} is no time zone", hint)
+
+
+def _check_partitions(settings: _Settings) -> None:
+    named: list[str] = settings.get("partition_by") or []
+    if len({ascii_lower(column) for column in named}) < len(named):
+        settings.complain(("partition_by",), "names a column twice", "keep one")
+
+
+# --- when and how much ----------------------------------------------------------------------------
+
+
+def _schedule(settings: _Settings) -> Schedule:
+    schedule = settings.get("schedule") or "5m"
+    every = duration(schedule if isinstance(schedule, str) else schedule["every"])
+    if every <= 0:
+        settings.complain(("schedule",), "an interval of 0 would never rest", "write 100ms")
+    return Schedule(every=every)
+
+
+def _batch(settings: _Settings) -> Batch:
+    most = settings.get("batch", "max_bytes")
+    if most is not None and size(most) < 1:
+        settings.complain(("batch", "max_bytes"), "a batch of 0 bytes holds no row", "write 64MB")
+    return Batch(
+        max_rows=settings.get("batch", "max_rows") or 1_000_000,
+        max_bytes=size(most or "128MB"),
+    )
