@@ -1,0 +1,95 @@
+"""What can go wrong, classed by what the caller does about it; and `Secret`, which never prints itself.
+
+One tree: `SiltError` says what failed, on what, why, and what to do next.  Three branches:
+
+* `UserError`: the user's to fix; trying again changes nothing.
+* `RetryLater`: nothing is wrong with silt or the manifest; a later cycle may succeed.
+* `Held`: going on could lose or double a row, so the stream stops until a person decides (DESIGN 4, 10).
+
+Anything else that escapes is a bug of silt and is shown as one.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+
+class Secret:
+    """A value that never prints itself; `reveal()` is the only way to it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value: Final = value
+
+    def reveal(self) -> str:
+        """The value itself: hand it to the library that needs it, never to text."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return "***"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(("Secret", self._value))
+
+    def __reduce__(self) -> str:
+        raise TypeError("a Secret is not written anywhere")
+
+
+class SiltError(Exception):
+    """Something failed.
+
+    `what` is a lower-case fact that names the thing and says what was got; `on` is the path, URI or
+    name that it happened to; `why` the underlying cause, in its own words; `hint` what to do next.
+    """
+
+    def __init__(self, what: str, *, on: str = "", why: str = "", hint: str = "") -> None:
+        super().__init__(what)
+        self.what: Final = what
+        self.on: Final = on
+        self.why: Final = why
+        self.hint: Final = hint
+
+    def __str__(self) -> str:
+        aside = ", ".join(part for part in (self.on, self.why) if part)
+        return f"{self.what} ({aside})" if aside else self.what
+
+
+class UserError(SiltError):
+    """The user's to fix: a retry would say the same."""
+
+
+class RetryLater(SiltError):
+    """A later try may succeed: locked database, store out of reach, disk full."""
+
+
+class Held(SiltError):
+    """Going on could lose or double a row; `rule` names the section of DESIGN that says so."""
+
+    def __init__(self, what: str, *, rule: str, on: str = "", why: str = "", hint: str = "") -> None:
+        super().__init__(what, on=on, why=why, hint=hint)
+        self.rule: Final = rule
+
+
+class Misfit(UserError):
+    """A value whose storage class does not fit its column's type (DESIGN 1)."""
+
+
+class Contended(RetryLater):
+    """Somebody else moved first: reading again and rebuilding settles it, at once."""
+
+
+class SourceChanged(Contended):
+    """The file behind the path is another one, or changed under a reader: open it anew (DESIGN 5)."""
+
+
+class Fenced(Contended):
+    """Another process committed the same batch first: discard, read the position again, rebuild (DESIGN 4.2)."""

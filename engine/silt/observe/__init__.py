@@ -1,0 +1,14 @@
+"""The I/O that planning needs: opens what a manifest names, and fills frozen records.
+
+`Handles` own every connection and table handle of a process; `look` turns a manifest into a `Plan`;
+`outlook` says what a cycle would do now; `examine` is one database inside its read transaction.
+"""
+
+from __future__ import annotations
+
+from silt.observe.handles import Handles, Lake
+from silt.observe.look import Look, Standing, examine
+from silt.observe.outlook import outlook
+from silt.observe.seen import look
+
+__all__ = ["Handles", "Lake", "Look", "Standing", "examine", "look", "outlook"]

@@ -1,0 +1,118 @@
+"""Every connection and table handle of a process, kept while it runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from silt import source, target
+from silt.errors import Secret
+from silt.manifest.model import Manifest, Source, Target
+
+MAX_IDLE_CONNECTIONS = 64
+
+
+@dataclass(slots=True)
+class Lake:
+    """A Delta table's resident handle and the lock that its users take turns by."""
+
+    uri: str
+    options: Mapping[str, str]
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    table: target.Table | None = None
+    checked: bool = False
+    synced: int = -1
+    notes: list[str] = field(default_factory=list)
+
+    def sync(self) -> None:
+        """On a local disk, whatever was committed since the last sync goes onto the disk (DESIGN 4.6)."""
+        if self.table is not None and self.table.version > self.synced:
+            target.sync(self.table, self.synced, self.table.version)
+            self.synced = self.table.version
+
+
+class Handles:
+    """Connections to databases and handles of tables, kept while a process runs; `close()` frees all."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self._lock = threading.Lock()
+        self._idle: dict[str, list[source.Connection]] = {}
+        self._lakes: dict[str, Lake] = {}
+
+    def __enter__(self) -> Handles:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        with self._lock:
+            idle, self._idle = self._idle, {}
+            self._lakes = {}
+        for connections in idle.values():
+            for connection in connections:
+                connection.close()
+
+    @contextmanager
+    def connection(self, origin: Source, path: str) -> Iterator[source.Connection]:
+        """A connection to `path` that nobody else uses meanwhile; after an error it is closed."""
+        connection = self._take(path) or source.connect(
+            path, busy_timeout=origin.busy_timeout, immutable=origin.immutable
+        )
+        try:
+            connection.check_same_file()
+            yield connection
+        except BaseException:
+            connection.close()
+            raise
+        self._give(path, connection)
+
+    def _take(self, path: str) -> source.Connection | None:
+        """An idle connection whose file is still the one that the path names."""
+        while True:
+            with self._lock:
+                idle = self._idle.get(path)
+                connection = idle.pop() if idle else None
+            if connection is None or connection.is_same_file():
+                return connection
+            connection.close()
+
+    def _give(self, path: str, connection: source.Connection) -> None:
+        with self._lock:
+            if sum(map(len, self._idle.values())) < MAX_IDLE_CONNECTIONS:
+                self._idle.setdefault(path, []).append(connection)
+                return
+        connection.close()
+
+    def uri(self, at: Target, into: str) -> str:
+        return f"{at.uri.rstrip('/')}/{into}"
+
+    @contextmanager
+    def lake(self, at: Target, into: str) -> Iterator[Lake]:
+        """The table's resident handle, opened if there is a table, for this thread alone."""
+        lake = self._lake(at, into)
+        with lake.lock:
+            first, lake.checked = not lake.checked, True
+            if first and at.is_local:
+                lake.notes.extend(target.check_at_start(lake.uri))
+            if lake.table is None:
+                lake.table = target.open_table(lake.uri, lake.options)
+            if first and lake.table is not None:
+                lake.synced = lake.table.version  # check_at_start synced the whole disk
+            yield lake
+
+    def _lake(self, at: Target, into: str) -> Lake:
+        uri = self.uri(at, into)
+        with self._lock:
+            return self._lakes.setdefault(uri, Lake(uri=uri, options=_revealed(at)))
+
+
+def _revealed(at: Target) -> dict[str, str]:
+    pairs = at.storage_options.items()
+    return {name: value.reveal() if isinstance(value, Secret) else value for name, value in pairs}

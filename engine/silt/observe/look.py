@@ -1,0 +1,163 @@
+"""One database of an append stream inside its read transaction: evidence, verdict, what to read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from silt import source
+from silt.manifest.model import Stream
+from silt.plan.model import Part
+from silt.plan.verdict import GoOn, Hold, ReRead, Restart, Verdict, Wait, verdict
+from silt.plan.window import ceiling, shape, window_start
+from silt.position import Position
+from silt.shapes import Evidence, Key, Order
+from silt.source import evidence as ev
+from silt.source.evidence import Window
+
+NOTHING = Window(lo=None, hi=None, rows=0, scanned=0, last=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What the table says of one (stream, database): its batch number and position."""
+
+    batch: int
+    position: Position | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What stands, what was seen, what to read.
+
+    `window` holds the rows past the position; `again` is a window at or before it that is compared
+    with the slice (`by_key`, else by key and content); `nulls` the rowids of new rows whose cursor
+    is NULL, `null_rows` how many.  After a hold or a wait there is nothing to read.
+    """
+
+    standing: Standing
+    evidence: Evidence
+    verdict: Verdict
+    window: Window = NOTHING
+    again: Window | None = None
+    by_key: bool = False
+    nulls: tuple[int | None, int] | None = None
+    null_rows: int = 0
+
+    @property
+    def rows(self) -> int:
+        """How many new rows the stream would read."""
+        return self.window.rows + self.null_rows
+
+    @property
+    def moves(self) -> bool:
+        """Whether the position would move, rows or not (a filter may let none through)."""
+        return bool(self.window.scanned or self.null_rows) or isinstance(self.verdict, Restart)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Facts worth a line."""
+        said = self.verdict.note if isinstance(self.verdict, GoOn) else ""
+        why = self.verdict.why if isinstance(self.verdict, ReRead | Restart) else ""
+        late = (
+            f"{self.evidence.deferred:,} rows lie in the future, deferred" if self.evidence.deferred else ""
+        )
+        return tuple(note for note in (said, why, late) if note)
+
+
+def examine(
+    part: Part,
+    stream: Stream,
+    connection: source.Connection,
+    standing: Standing,
+    *,
+    now: float,
+    max_rows: int,
+    goal: Key | None = None,
+) -> Look:
+    """Inside the caller's snapshot: what a cycle would read next, at most `max_rows` new rows.
+
+    `goal` bounds a cycle of several windows to the rows that were there when it began; `now` is in
+    seconds since the epoch.
+    """
+    evidence = ev.gather(
+        connection,
+        part.extract,
+        standing.position,
+        ceiling=ceiling(part, stream.cursor, now),
+        shape=shape(part),
+    )
+    judged = verdict(
+        standing.position,
+        evidence,
+        order_of(part),
+        on_reset=stream.on_reset,
+        include_nulls=stream.cursor.on_null == "include",
+    )
+    if isinstance(judged, Hold | Wait):
+        return Look(standing=standing, evidence=evidence, verdict=judged)
+    position = None if isinstance(judged, Restart) else standing.position
+    lo = _start(part, stream, connection, judged, position)
+    nulls, null_rows = _null_range(part, connection, evidence, position)
+    again, by_key = _again(part, stream, connection, judged, position)
+    return Look(
+        standing=standing,
+        evidence=evidence,
+        verdict=judged,
+        window=ev.window(connection, part.extract, lo, goal or evidence.high, max_rows=max_rows),
+        again=again,
+        by_key=by_key,
+        nulls=nulls,
+        null_rows=null_rows,
+    )
+
+
+def order_of(part: Part) -> Order:
+    """The order of an append stream's part."""
+    if part.extract.order is None:
+        raise ValueError(f"{part.extract.table.name}: an append stream has an order")
+    return part.extract.order
+
+
+def _start(
+    part: Part, stream: Stream, connection: source.Connection, judged: Verdict, position: Position | None
+) -> Key | None:
+    """The key after which rows are new."""
+    if position is None or position.key is None:
+        initial = stream.cursor.initial_value
+        return None if initial is None else ev.before(connection, part.extract, initial, inclusive=True)
+    if isinstance(judged, GoOn) and judged.rebase:
+        return ev.before(connection, part.extract, position.key[0], inclusive=True)
+    return position.key
+
+
+def _again(
+    part: Part, stream: Stream, connection: source.Connection, judged: Verdict, position: Position | None
+) -> tuple[Window | None, bool]:
+    """The rows at or before the position to compare with the slice, and whether by key alone."""
+    if position is None or position.key is None:
+        return None, False
+    if isinstance(judged, ReRead) and not judged.at_ties:
+        return _upto(part, connection, judged.after, position.key), False
+    if (value := window_start(part, stream.cursor, position.key)) is not None:
+        after = ev.before(connection, part.extract, value, inclusive=True)
+        return _upto(part, connection, after, position.key), True
+    if isinstance(judged, ReRead):
+        after = ev.before(connection, part.extract, position.key[0], inclusive=False)
+        return _upto(part, connection, after, position.key), True
+    return None, False
+
+
+def _upto(part: Part, connection: source.Connection, lo: Key | None, hi: Key) -> Window:
+    rows = ev.count(connection, part.extract, lo, hi)
+    return Window(lo=lo, hi=hi, rows=rows, scanned=rows, last=True)
+
+
+def _null_range(
+    part: Part, connection: source.Connection, evidence: Evidence, position: Position | None
+) -> tuple[tuple[int | None, int] | None, int]:
+    """Rowids of rows with a NULL cursor that are new, and how many rows they are."""
+    last = evidence.last_null
+    after = position.nulls if position else None
+    if last is None or (after is not None and last <= after):
+        return None, 0
+    return (after, last), ev.count_nulls(connection, part.extract, after, last)

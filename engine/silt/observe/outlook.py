@@ -1,0 +1,182 @@
+"""What a cycle would do now, per stream: rows pending within a time budget, and the actions in order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from silt import source
+from silt.errors import Held, SiltError
+from silt.manifest.model import Stream
+from silt.observe.handles import Handles
+from silt.observe.look import Look, Standing, examine
+from silt.plan.build import state_of
+from silt.plan.model import Action, Outlook, Part, Plan, StreamPlan, TablePlan
+from silt.plan.verdict import Hold, ReRead, Restart, Wait
+from silt.position import decode
+from silt.source import evidence as ev
+from silt.source.digest import Digest
+
+COUNTED = 1_000_000
+"""Rows beyond which `plan` says "more than"."""
+
+SAMPLED = 1_000
+"""Pending rows that are read to estimate bytes."""
+
+
+@dataclass(slots=True)
+class _Sum:
+    """One stream's outlook while it adds up over databases."""
+
+    rows: int = 0
+    exact: bool = True
+    bytes: int | None = 0
+    batches: int = 0
+    writes: bool = False
+    actions: list[Action] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    waits: list[str] = field(default_factory=list)
+    errors: list[SiltError] = field(default_factory=list)
+
+    def act(self, action: Action) -> None:
+        if action not in self.actions:
+            self.actions.append(action)
+
+
+def outlook(plan: Plan, handles: Handles, *, budget: float = 2.0) -> tuple[Outlook, ...]:
+    """For every stream of `plan` what a cycle would do; `budget` seconds bound the counting of all."""
+    deadline = time.monotonic() + budget
+    return tuple(_stream(stream, handles, deadline) for stream in plan.streams)
+
+
+def _stream(plan: StreamPlan, handles: Handles, deadline: float) -> Outlook:
+    total = _Sum()
+    if plan.error is not None:
+        total.errors.append(plan.error)
+    for table in plan.tables:
+        _table(plan, table, handles, total, deadline)
+    return _outlook(plan, total)
+
+
+def _outlook(plan: StreamPlan, total: _Sum) -> Outlook:
+    error = next((e for e in total.errors if isinstance(e, Held)), total.errors[0] if total.errors else None)
+    state = state_of(error) if error else ("waiting" if total.waits and not total.writes else plan.state)
+    if error is not None:
+        total.act(Action(kind="hold", text="nothing: held" if state == "held" else "nothing: failing"))
+    return Outlook(
+        stream=plan.stream.name,
+        state=state,
+        pending_rows=total.rows if total.exact else None,
+        pending_at_least=None if total.exact else total.rows,
+        pending_bytes=total.bytes,
+        batches=total.batches,
+        actions=tuple(total.actions),
+        notes=(*plan.notes, *total.notes, *total.waits),
+        error=error,
+    )
+
+
+def _table(plan: StreamPlan, table: TablePlan, handles: Handles, total: _Sum, deadline: float) -> None:
+    if not table.exists:
+        total.act(Action(kind="create", text="create table"))
+    elif table.add:
+        text = "add column" if len(table.add) == 1 else f"add {len(table.add)} columns"
+        total.act(Action(kind="alter", text=text))
+    for part, standing in _standings(table, handles):
+        try:
+            _part(plan.stream, part, standing, handles, total, deadline)
+        except SiltError as error:
+            total.errors.append(error)
+    total.batches += _commits(plan.stream, total)
+
+
+def _commits(stream: Stream, total: _Sum) -> int:
+    commits = -(-total.rows // stream.batch.max_rows) if total.writes else 0
+    if commits:
+        total.act(Action(kind="write", text=f"{commits} commit{'s' if commits > 1 else ''}"))
+    return commits
+
+
+def _standings(table: TablePlan, handles: Handles) -> Iterator[tuple[Part, Standing]]:
+    """Every part with its position; read through the resident handle, which `look` has refreshed."""
+    at = handles.manifest.target(table.target)
+    with handles.lake(at, table.into) as lake:
+        payloads = {p.app: lake.table.position(p.app) if lake.table else (0, b"") for p in table.parts}
+    for part in table.parts:
+        batch, payload = payloads[part.app]
+        yield part, Standing(batch=batch, position=decode(payload))
+
+
+def _part(
+    stream: Stream, part: Part, standing: Standing, handles: Handles, total: _Sum, deadline: float
+) -> None:
+    origin = handles.manifest.source(stream.source)
+    with handles.connection(origin, part.database.path) as connection, connection.snapshot():
+        if stream.mode == "overwrite":
+            _replaced(part, standing, connection, total)
+        else:
+            _appended(stream, part, standing, connection, total, deadline)
+
+
+def _appended(
+    stream: Stream,
+    part: Part,
+    standing: Standing,
+    connection: source.Connection,
+    total: _Sum,
+    deadline: float,
+) -> None:
+    limit = COUNTED if time.monotonic() < deadline else SAMPLED
+    seen = examine(part, stream, connection, standing, now=time.time(), max_rows=limit)
+    total.notes.extend(f"{part.database.name}: {note}" for note in seen.notes)
+    _verdict(part, seen, total)
+    total.rows += seen.rows
+    total.exact = total.exact and seen.window.last
+    total.writes = total.writes or bool(seen.rows)
+    if seen.rows and total.bytes is not None:
+        total.bytes += _bytes(part, seen, connection)
+
+
+def _verdict(part: Part, seen: Look, total: _Sum) -> None:
+    match seen.verdict:
+        case Hold(why=why, rule=rule, hint=hint):
+            total.errors.append(Held(why, rule=rule, on=part.database.path, hint=hint))
+        case Wait(why=why):
+            total.waits.append(f"{part.database.name}: {why}")
+        case Restart():
+            total.act(Action(kind="restart", text="read the new database from its start"))
+        case ReRead():
+            rows = seen.again.rows if seen.again else 0
+            total.act(Action(kind="reread", text=f"compare {rows:,} rows with the slice"))
+    if seen.evidence.deferred:
+        total.act(Action(kind="defer", text=f"defer {seen.evidence.deferred:,} rows of the future"))
+
+
+def _bytes(part: Part, seen: Look, connection: source.Connection) -> int:
+    """Arrow bytes of the pending rows, from the first 1,000 of them."""
+    if not seen.window.rows:
+        return 0
+    first = ev.window(connection, part.extract, seen.window.lo, seen.window.hi, max_rows=SAMPLED)
+    if not first.rows:
+        return 0
+    batches = list(source.stream(connection, part.extract, first.lo, first.hi, expected=first.rows))
+    return sum(b.nbytes for b in batches) * seen.window.rows // first.rows
+
+
+def _replaced(part: Part, standing: Standing, connection: source.Connection, total: _Sum) -> None:
+    """A digest tells whether the slice would change; it reads the table once, as a cycle does."""
+    digest, rows, size = Digest(part.extract), 0, 0
+    for batch in source.stream(connection, part.extract, None, None, expected=None):
+        digest.add(batch)
+        rows += batch.num_rows
+        size += batch.nbytes
+    if standing.position is not None and standing.position.digest == digest.hex():
+        return
+    total.rows += rows
+    total.writes = True
+    if total.bytes is not None:
+        total.bytes += size
+    total.act(
+        Action(kind="replace", text=f"replace {rows:,} rows" if standing.position else f"write {rows:,} rows")
+    )

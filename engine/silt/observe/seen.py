@@ -1,0 +1,216 @@
+"""A manifest and the world -> a `Plan`: reflects the sources, reads the tables, fills frozen records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from silt import manifest as manifests
+from silt import source, target
+from silt.errors import SiltError, UserError
+from silt.manifest.model import Manifest, Source, Stream, Target
+from silt.observe.handles import Handles
+from silt.plan.build import build
+from silt.plan.cursor import recorded_rule
+from silt.plan.model import LakeColumn, Plan, Seen, SeenDatabase, SeenLake, StreamPlan
+from silt.position import app_id, decode, parse_app
+from silt.shapes import CursorChoice, Database, Table, ascii_lower
+
+Select = Callable[[Stream], bool]
+
+
+# --- sources --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reflected:
+    """One database with its tables; `error` says why it could not be read."""
+
+    database: Database
+    tables: tuple[Table, ...] = ()
+    error: SiltError | None = None
+
+    def table(self, name: str) -> Table | None:
+        return next((t for t in self.tables if t.name == name), None) or self._folded(name)
+
+    def _folded(self, name: str) -> Table | None:
+        return next((t for t in self.tables if ascii_lower(t.name) == ascii_lower(name)), None)
+
+
+def _reflect(origin: Source, handles: Handles) -> tuple[_Reflected, ...]:
+    return tuple(_reflect_one(origin, database, handles) for database in _databases(origin))
+
+
+def _databases(origin: Source) -> tuple[Database, ...]:
+    return source.find(origin.path, origin.exclude)
+
+
+def _reflect_one(origin: Source, database: Database, handles: Handles) -> _Reflected:
+    try:
+        with handles.connection(origin, database.path) as connection:
+            return _Reflected(database=database, tables=source.reflect(connection))
+    except SiltError as error:
+        return _Reflected(database=database, error=error)
+
+
+def _patternable(reflected: Sequence[_Reflected]) -> tuple[str, ...]:
+    """Names that a pattern may see: ordinary tables, in any of the databases."""
+    names = (t.name for r in reflected for t in r.tables if t.kind == "table" and not t.note)
+    return tuple(dict.fromkeys(names))
+
+
+def _left_out(origin: Source, reflected: Sequence[_Reflected]) -> Iterator[str]:
+    said = {f"{origin.name}: {t.name}: {t.note}": None for r in reflected for t in r.tables if t.note}
+    yield from said
+
+
+# --- looking --------------------------------------------------------------------------------------
+
+
+def look(manifest: Manifest, handles: Handles, *, select: Select | None = None) -> Plan:
+    """What would be done for every selected stream, seen from the sources and targets as they are now.
+
+    Raises `manifest.ManifestInvalid` where expanding patterns finds a problem; an error of one
+    source, target or stream is that stream's own.
+    """
+    reflected, errors = _sources(manifest, handles)
+    expansion = manifests.expand(manifest, {name: _patternable(seen) for name, seen in reflected.items()})
+    if expansion.problems:
+        raise manifests.ManifestInvalid(expansion.problems)
+    wanted = [s for s in expansion.streams if select is None or select(s)]
+    sharing = _sharing(expansion.streams)
+    plans = tuple(_plan(s, manifest, handles, reflected, errors, sharing) for s in wanted)
+    notes = [
+        note for o in manifest.sources if o.name in reflected for note in _left_out(o, reflected[o.name])
+    ]
+    return Plan(manifest=manifest, streams=plans, notes=(*expansion.notes, *notes))
+
+
+def _sources(
+    manifest: Manifest, handles: Handles
+) -> tuple[dict[str, tuple[_Reflected, ...]], dict[str, SiltError]]:
+    reflected: dict[str, tuple[_Reflected, ...]] = {}
+    errors: dict[str, SiltError] = {}
+    for origin in manifest.sources:
+        try:
+            reflected[origin.name] = _reflect(origin, handles)
+        except SiltError as error:
+            errors[origin.name] = error
+            reflected[origin.name] = ()
+    return reflected, errors
+
+
+def _sharing(streams: Sequence[Stream]) -> dict[tuple[str, str], list[str]]:
+    """(target, into) -> the enabled streams that write there."""
+    by: dict[tuple[str, str], list[str]] = {}
+    for stream in streams:
+        if stream.enabled:
+            by.setdefault((stream.target, stream.into), []).append(stream.name)
+    return by
+
+
+def _plan(
+    stream: Stream,
+    manifest: Manifest,
+    handles: Handles,
+    reflected: Mapping[str, tuple[_Reflected, ...]],
+    errors: Mapping[str, SiltError],
+    sharing: Mapping[tuple[str, str], list[str]],
+) -> StreamPlan:
+    if stream.enabled and (error := errors.get(stream.source)) is not None:
+        return StreamPlan(stream=stream, state="failing", error=error)
+    origin = manifest.source(stream.source)
+    at = manifest.target(stream.target)
+    try:
+        lakes = _lakes(stream, at, handles, reflected[stream.source]) if stream.enabled else {}
+        databases = tuple(_see(stream, r, manifest, origin, handles, lakes) for r in reflected[stream.source])
+    except SiltError as error:
+        return StreamPlan(stream=stream, state="failing", error=error)
+    others = tuple(n for n in sharing.get((stream.target, stream.into), ()) if n != stream.name)
+    return build(
+        Seen(
+            stream=stream,
+            manifest=manifest.name,
+            node=manifest.node,
+            remote=not at.is_local,
+            several=origin.is_glob,
+            databases=databases,
+            lakes=lakes,
+            shared=others,
+        )
+    )
+
+
+def _lakes(
+    stream: Stream, at: Target, handles: Handles, reflected: Sequence[_Reflected]
+) -> dict[str, SeenLake]:
+    paths = dict.fromkeys(stream.path_for(r.database.name) for r in reflected)
+    return {into: _see_lake(at, into, handles) for into in paths}
+
+
+def _see_lake(at: Target, into: str, handles: Handles) -> SeenLake:
+    with handles.lake(at, into) as lake:
+        if lake.table is None:
+            return SeenLake(uri=lake.uri)
+        lake.table.refresh()
+        return SeenLake(
+            uri=lake.uri,
+            version=lake.table.version,
+            columns=tuple(
+                LakeColumn(name=c.name, type=c.type, comment=c.comment) for c in lake.table.columns
+            ),
+            partition_by=tuple(lake.table.partition_by),
+            definitions=_definitions(lake.table),
+        )
+
+
+def _definitions(table: target.Table) -> dict[str, tuple[str, ...]]:
+    apps = [app for app in table.txns if parse_app(app) is not None]
+    found = {app: decode(table.position(app)[1]) for app in apps}
+    return {app: position.definition if position else () for app, position in found.items()}
+
+
+def _see(
+    stream: Stream,
+    reflected: _Reflected,
+    manifest: Manifest,
+    origin: Source,
+    handles: Handles,
+    lakes: Mapping[str, SeenLake],
+) -> SeenDatabase:
+    database, table = reflected.database, reflected.table(stream.table)
+    if reflected.error is not None or table is None or not stream.enabled:
+        return SeenDatabase(database=database, error=reflected.error)
+    if table.kind in ("virtual", "shadow") or (table.note and not table.columns):
+        return SeenDatabase(database=database, error=_unreadable(table, database))
+    try:
+        lake = lakes[stream.path_for(database.name)]
+        app = app_id(manifest=manifest.name, node=manifest.node, stream=stream.name, database=database.name)
+        recorded = lake.definitions.get(app, ())
+        return _examine(stream, database, table, origin, handles, recorded)
+    except SiltError as error:
+        return SeenDatabase(database=database, error=error)
+
+
+def _unreadable(table: Table, database: Database) -> SiltError:
+    return UserError(
+        f"table {table.name!r} cannot be read as a stream", on=database.path, why=table.note or table.kind
+    )
+
+
+def _examine(
+    stream: Stream,
+    database: Database,
+    table: Table,
+    origin: Source,
+    handles: Handles,
+    recorded: tuple[str, ...],
+) -> SeenDatabase:
+    with handles.connection(origin, database.path) as connection:
+        census = source.census(connection, table)
+    choice: CursorChoice | None = None
+    if stream.mode == "append":
+        pinned = stream.cursor.kind == "auto" and recorded[:1] in (("rowid",), ("columns",))
+        kind, columns = recorded_rule(recorded) if pinned else (stream.cursor.kind, stream.cursor.columns)
+        choice = source.detect(table, census, kind=kind, columns=columns)
+    return SeenDatabase(database=database, table=table, census=census, choice=choice)

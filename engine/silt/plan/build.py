@@ -1,0 +1,220 @@
+"""Resolved stream + what was seen -> StreamPlan: pure, so that the plan a person reads is what runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from silt.errors import Held, SiltError, UserError
+from silt.plan.cursor import check_exposed, settle
+from silt.plan.fields import LINEAGE, build_fields, for_database, lineage, missing_names
+from silt.plan.model import (
+    LakeColumn,
+    Part,
+    Seen,
+    SeenDatabase,
+    SeenLake,
+    Slice,
+    State,
+    StreamPlan,
+    TablePlan,
+)
+from silt.position import app_id
+from silt.shapes import CursorChoice, Extract, Field, Order, Table
+
+
+def build(seen: Seen) -> StreamPlan:
+    """What would be done for one stream; an error in it becomes the plan's own, never an exception."""
+    if not seen.stream.enabled:
+        return StreamPlan(stream=seen.stream, state="disabled")
+    try:
+        return _build(seen)
+    except SiltError as error:
+        return StreamPlan(stream=seen.stream, state=state_of(error), error=error)
+
+
+def state_of(error: SiltError) -> State:
+    """`held` where going on could lose or double a row, else `failing` (DESIGN 10)."""
+    return "held" if isinstance(error, Held) else "failing"
+
+
+def _build(seen: Seen) -> StreamPlan:
+    usable = tuple(d for d in seen.databases if d.table is not None)
+    broken = next((d.error for d in seen.databases if d.error is not None), None)
+    if not usable:
+        return _nothing_to_read(seen, broken)
+    _check_names(seen, usable)
+    settled = tuple(_settled(d, seen) for d in usable)
+    tables = tuple(_table(seen, into, group) for into, group in _by_table(seen, settled))
+    notes = tuple(dict.fromkeys((*_missing(seen), *(note for _, note in tables if note))))
+    return StreamPlan(
+        stream=seen.stream,
+        state=state_of(broken) if broken else "ok",
+        cursor=settled[0].choice,
+        tables=tuple(table for table, _ in tables),
+        notes=notes,
+        error=broken,
+    )
+
+
+def _nothing_to_read(seen: Seen, broken: SiltError | None) -> StreamPlan:
+    if broken is not None:
+        return StreamPlan(stream=seen.stream, state=state_of(broken), error=broken)
+    if not seen.databases:
+        return StreamPlan(stream=seen.stream, state="waiting", notes=("no file matches yet",))
+    if seen.several:
+        return StreamPlan(stream=seen.stream, state="waiting", notes=_missing(seen))
+    raise UserError(
+        f"no table {seen.stream.table!r}",
+        on=seen.databases[0].database.path,
+        hint=_place(seen, "table") or "`silt plan` lists the streams of a pattern",
+    )
+
+
+def _place(seen: Seen, setting: str) -> str:
+    place = seen.stream.places.get(setting) or seen.stream.places.get("")
+    return f"{place.file}:{place.line}:{place.column} names it" if place else ""
+
+
+def _missing(seen: Seen) -> tuple[str, ...]:
+    lacking = [d.database.name for d in seen.databases if d.table is None and d.error is None]
+    return (f"no table {seen.stream.table!r} in {', '.join(lacking)}",) if lacking else ()
+
+
+def _check_names(seen: Seen, usable: Sequence[SeenDatabase]) -> None:
+    tables = [d.table for d in usable if d.table is not None]
+    for setting, name in missing_names(tables, seen.stream):
+        raise UserError(
+            f"{setting} names column {name!r}, which table {seen.stream.table!r} does not have",
+            hint=_place(seen, f"{setting}.{name}") or _place(seen, setting),
+        )
+
+
+def _settled(database: SeenDatabase, seen: Seen) -> SeenDatabase:
+    """`database` with the cursor that counts there; raises where none does."""
+    if seen.stream.mode == "overwrite" or database.table is None or database.choice is None:
+        return replace(database, choice=None)
+    lake = seen.lakes[seen.stream.path_for(database.database.name)]
+    recorded = lake.definitions.get(_app(seen, database), ())
+    choice = settle(database.choice, recorded)
+    if choice.order is None:
+        raise UserError(
+            f"no safe cursor in {seen.stream.table}", why=choice.why, hint=_what_to_declare(choice)
+        )
+    return replace(database, choice=choice)
+
+
+def _what_to_declare(choice: CursorChoice) -> str:
+    if not choice.runners_up:
+        return "`mode: overwrite` needs no cursor; or declare `cursor:`"
+    names = "; ".join(f"{', '.join(c.columns)} ({c.why})" for c in choice.runners_up[:3])
+    return f"declare `cursor:`, or `mode: overwrite`, which needs none; candidates: {names}"
+
+
+def _app(seen: Seen, database: SeenDatabase) -> str:
+    return app_id(
+        manifest=seen.manifest, node=seen.node, stream=seen.stream.name, database=database.database.name
+    )
+
+
+def _by_table(
+    seen: Seen, databases: Iterable[SeenDatabase]
+) -> Iterable[tuple[str, tuple[SeenDatabase, ...]]]:
+    groups: dict[str, list[SeenDatabase]] = {}
+    for database in databases:
+        groups.setdefault(seen.stream.path_for(database.database.name), []).append(database)
+    return [(into, tuple(group)) for into, group in groups.items()]
+
+
+def _table(seen: Seen, into: str, group: Sequence[SeenDatabase]) -> tuple[TablePlan, str]:
+    lake = seen.lakes[into]
+    built = build_fields(seen, lake, group)
+    _check_partitions(seen, lake, built.fields)
+    have = {c.name for c in lake.columns}
+    columns = tuple(_lake_column(field, lake) for field in built.fields)
+    plan = TablePlan(
+        into=into,
+        uri=lake.uri,
+        target=seen.stream.target,
+        exists=lake.exists,
+        columns=columns,
+        add=tuple(c for c in columns if c.name not in have) if lake.exists else (),
+        partition_by=lake.partition_by if lake.exists else seen.stream.partition_by,
+        parts=tuple(_part(seen, database, built.fields) for database in group),
+        shared=seen.shared,
+    )
+    return plan, "; ".join(built.notes)
+
+
+def _check_partitions(seen: Seen, lake: SeenLake, fields: Sequence[Field]) -> None:
+    by = {field.name: field for field in fields}
+    for name in seen.stream.partition_by:
+        if name not in by:
+            raise UserError(
+                f"partition_by names {name!r}, which is no column of the lake",
+                hint=_place(seen, "partition_by"),
+            )
+        if by[name].type == "binary":
+            raise UserError(
+                f"partition_by {name!r} is binary, which readers corrupt", hint="partition by another column"
+            )
+    if lake.exists and seen.stream.partition_by and lake.partition_by != seen.stream.partition_by:
+        was, now = (", ".join(p) or "nothing" for p in (lake.partition_by, seen.stream.partition_by))
+        raise Held(
+            f"the table is partitioned by {was}, the manifest says {now}",
+            rule="9",
+            hint="undo the edit, or write `into` another table",
+        )
+
+
+def _lake_column(field: Field, lake: SeenLake) -> LakeColumn:
+    existing = next((c for c in lake.columns if c.name == field.name), None)
+    return existing or LakeColumn(name=field.name, type=field.type, comment=_comment(field))
+
+
+def _comment(field: Field) -> str:
+    return f"{field.source} {field.declared}".strip() if field.source else ""
+
+
+def _part(seen: Seen, database: SeenDatabase, fields: tuple[Field, ...]) -> Part:
+    table = database.table
+    if table is None:
+        raise ValueError("a part has a table")
+    mine = for_database(fields, table)
+    order = database.choice.order if database.choice else None
+    if order is not None:
+        check_exposed(order, mine, table)
+    return Part(
+        database=database.database,
+        app=_app(seen, database),
+        extract=Extract(
+            table=table,
+            fields=mine,
+            order=order,
+            where=seen.stream.where,
+            witness=_witness(mine, table, order),
+            node=seen.node,
+            database=database.database.name,
+        ),
+        slice=_slice(seen, database),
+        cursor=database.choice,
+    )
+
+
+def _witness(fields: Sequence[Field], table: Table, order: Order | None) -> tuple[str, ...]:
+    """Selected columns, the key's first; declared BLOBs last, since hashing them reads them whole."""
+    names = [field.source for field in fields if field.source is not None]
+    keys = [name for name in (order.columns if order else ()) if name in names]
+    rest = sorted((n for n in names if n not in keys), key=lambda n: _is_blob(table, n))
+    return (*keys, *rest)
+
+
+def _is_blob(table: Table, name: str) -> bool:
+    column = table.column(name)
+    return column is not None and "BLOB" in column.declared.upper()
+
+
+def _slice(seen: Seen, database: SeenDatabase) -> Slice:
+    values = {"node": seen.node, "database": database.database.name}
+    kinds = [kind for kind in lineage(seen) if kind in values]
+    return Slice(equals=tuple((LINEAGE[kind][0], values[kind]) for kind in kinds))

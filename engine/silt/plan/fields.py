@@ -1,0 +1,287 @@
+"""Which columns the lake gets, of which types, and where each one's values come from (DESIGN 3, 6, 7)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+from silt import types
+from silt.errors import UserError
+from silt.manifest.model import ColumnRule, Stream
+from silt.plan.model import LakeColumn, Seen, SeenDatabase, SeenLake
+from silt.shapes import Column, ColumnCensus, Field, Table, ascii_lower
+
+LINEAGE = {
+    "node": ("_silt_node", "string"),
+    "database": ("_silt_database", "string"),
+    "rowid": ("_silt_rowid", "bigint"),
+    "loaded_at": ("_silt_loaded_at", "timestamp"),
+}
+_REFUSED_BY_SPARK = re.compile(r"[ ,;{}()\n\t=]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fields:
+    """The lake's columns in order, with what planning them has to tell."""
+
+    fields: tuple[Field, ...]
+    notes: tuple[str, ...] = ()
+
+
+def lake_name(name: str) -> str:
+    """`name` as Spark accepts it without column mapping: refused characters become `_`."""
+    return _REFUSED_BY_SPARK.sub("_", name)
+
+
+def selected(table: Table, select: Sequence[str]) -> tuple[Column, ...]:
+    """The columns that `select` keeps, in the table's order; later patterns win, `-` takes away.
+
+    A column that SQLite hides (of a virtual table) is never there.
+    """
+    return tuple(c for c in table.columns if _kept(c.name, select))
+
+
+def _kept(name: str, select: Sequence[str]) -> bool:
+    kept = False
+    for pattern in select:
+        taken = pattern.startswith("-")
+        if _matches(name, pattern[1:] if taken else pattern):
+            kept = not taken
+    return kept
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return name == pattern or fnmatchcase(ascii_lower(name), ascii_lower(pattern))
+
+
+def missing_names(tables: Iterable[Table], stream: Stream) -> Iterator[tuple[str, str]]:
+    """(setting, name) of every column that the stream names and no table has."""
+    known = {ascii_lower(c.name) for table in tables for c in table.columns}
+    plain = [s.removeprefix("-") for s in stream.select if not any(c in s for c in "*?[")]
+    named = [("select", name) for name in plain]
+    named += [("columns", rule.name) for rule in stream.columns if rule.value is None]
+    yield from ((setting, name) for setting, name in named if ascii_lower(name) not in known)
+
+
+# --- source columns -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Typed:
+    """A source column with the type it gets and the remark that goes with it."""
+
+    field: Field
+    note: str = ""
+
+
+def build_fields(seen: Seen, lake: SeenLake, databases: Sequence[SeenDatabase]) -> Fields:
+    """The lake's columns for these databases: what the table has, in its order, then what is new.
+
+    Raises `UserError` where a type conflicts, a name collides, or the table has another schema.
+    """
+    rules = {ascii_lower(rule.name): rule for rule in seen.stream.columns if rule.value is None}
+    have = {column.name: column for column in lake.columns}
+    typed: dict[str, _Typed] = {}
+    for database in databases:
+        for one in _typed_columns(database, seen, rules, have):
+            _merge(typed, one, database)
+    wanted = {name: one.field for name, one in typed.items()}
+    for extra in (*_constants(seen.stream), *_lineage(seen)):
+        _add(wanted, extra)
+    _check_case(wanted)
+    notes = tuple(dict.fromkeys(one.note for one in typed.values() if one.note))
+    return Fields(fields=_in_lake_order(wanted, lake), notes=notes)
+
+
+def _typed_columns(
+    database: SeenDatabase,
+    seen: Seen,
+    rules: Mapping[str, ColumnRule],
+    have: Mapping[str, LakeColumn],
+) -> Iterator[_Typed]:
+    table = database.table
+    if table is None:
+        return
+    for column in selected(table, seen.stream.select):
+        rule = rules.get(ascii_lower(column.name), ColumnRule(name=column.name))
+        yield _typed(column, rule, database, have)
+
+
+def _typed(
+    column: Column, rule: ColumnRule, database: SeenDatabase, have: Mapping[str, LakeColumn]
+) -> _Typed:
+    table, census = database.table, database.census
+    name = rule.rename or lake_name(column.name)
+    counts = census.column(column.name) if census else None
+    guessed, form, warning = types.choose(column, counts)
+    existing = have.get(name)
+    kind = str(types.parse(rule.type)) if rule.type else (existing.type if existing else guessed)
+    if existing is not None and not _agrees(existing.type, guessed, rule, column):
+        raise _other_schema(name, existing.type, rule.type or guessed)
+    renamed = (
+        f"column {column.name!r} is called {name!r} in the lake"
+        if name != (rule.rename or column.name)
+        else ""
+    )
+    return _Typed(
+        field=Field(
+            name=name,
+            type=kind,
+            source=column.name,
+            declared=column.declared,
+            strict=table is not None and table.strict,
+            format=rule.format or _format(kind, form, column, counts),
+            timezone=rule.timezone,
+        ),
+        note=renamed or (warning if warning and not rule.type and not existing else ""),
+    )
+
+
+_CARRIED_BY = {
+    "integer": (
+        "bigint",
+        "int",
+        "smallint",
+        "tinyint",
+        "double",
+        "float",
+        "decimal",
+        "boolean",
+        "timestamp",
+        "date",
+        "string",
+    ),
+    "real": ("double", "float", "decimal", "timestamp", "string"),
+    "decimal": ("decimal", "double", "float", "bigint", "int", "string"),
+    "boolean": ("boolean", "bigint", "int", "smallint", "tinyint", "string"),
+    "text": ("string", "timestamp", "date"),
+    "blob": ("binary", "string"),
+    "date": ("date", "timestamp", "string", "bigint", "double"),
+    "timestamp": ("timestamp", "date", "string", "bigint", "double"),
+}
+
+
+def _agrees(existing: str, guessed: str, rule: ColumnRule, column: Column) -> bool:
+    """Whether the table's type can be what this column is written as; the table's type is pinned."""
+    if rule.type is not None:
+        return str(types.parse(rule.type)) == existing
+    carriers = _CARRIED_BY.get(types.family(column.declared))
+    return existing == guessed or carriers is None or types.parse(existing).kind in carriers
+
+
+def _format(kind: str, form: str | None, column: Column, census: ColumnCensus | None) -> str | None:
+    """A string of a column that is not text is its values rendered without loss (DESIGN 6).
+
+    A timestamp or date that only the manifest or the table asks for takes the format most values have.
+    """
+    if kind == "string" and form is None and types.family(column.declared) != "text":
+        return types.RENDERED
+    if kind in ("timestamp", "date") and form is None and census is not None:
+        bases = (types.base_format(name) for name, _ in census.formats)
+        return next((base for base in bases if base in types.TIME_FORMATS), None)
+    return form if kind in ("timestamp", "date", "string") else None
+
+
+def _other_schema(name: str, has: str, wants: str) -> UserError:
+    return UserError(
+        f"the table has another schema: column {name} is {has} there, the source's is {wants}",
+        hint=f"`columns: {{{name}: {{type: {has}}}}}` keeps the table's type where values fit; "
+        "or write `into` another table",
+    )
+
+
+def _merge(typed: dict[str, _Typed], one: _Typed, database: SeenDatabase) -> None:
+    """Columns are the union by name; one name of two types is for a person to settle."""
+    known = typed.setdefault(one.field.name, one)
+    if known.field.source is not None and one.field.source is not None and known is not one:
+        if ascii_lower(known.field.source) != ascii_lower(one.field.source):
+            raise _collision(one.field.name, known.field.source, one.field.source)
+        if known.field.type != one.field.type:
+            raise UserError(
+                f"column {one.field.name} is {known.field.type} in one database, "
+                f"{one.field.type} in {database.database.name}",
+                hint=f"say which: `columns: {{{one.field.source}: {{type: string}}}}`",
+            )
+
+
+def _collision(name: str, first: str, second: str) -> UserError:
+    return UserError(
+        f"two columns are called {name} in the lake: {first!r} and {second!r}",
+        hint=f"`columns: {{{second}: {{rename: another_name}}}}`",
+    )
+
+
+def _check_case(wanted: Mapping[str, Field]) -> None:
+    """Delta refuses names that differ only in case (measured, deltalake 1.6.3)."""
+    folded: dict[str, str] = {}
+    for name in wanted:
+        other = folded.setdefault(name.lower(), name)
+        if other != name:
+            raise UserError(
+                f"columns {other!r} and {name!r} differ only in case, which Delta refuses",
+                hint=f"`columns: {{{name}: {{rename: another_name}}}}`",
+            )
+
+
+def _add(wanted: dict[str, Field], field: Field) -> None:
+    if field.name in wanted:
+        raise _collision(field.name, wanted[field.name].source or "", field.lineage or field.name)
+    wanted[field.name] = field
+
+
+# --- columns of silt's own ------------------------------------------------------------------------
+
+
+def _constants(stream: Stream) -> Iterator[Field]:
+    for rule in stream.columns:
+        if rule.value is not None:
+            name = rule.rename or rule.name
+            yield Field(
+                name=name,
+                type=rule.type or "string",
+                value=rule.value,
+                format=rule.format,
+                timezone=rule.timezone,
+            )
+
+
+def lineage(seen: Seen) -> tuple[str, ...]:
+    """Which lineage columns are written: what slices need (DESIGN 7), and what was asked for."""
+    stream = seen.stream
+    if stream.lineage == ():
+        return ()
+    asked = stream.lineage or ()
+    needed = {
+        "node": seen.remote and not stream.separates_nodes,
+        "database": seen.several and not stream.separates_databases,
+    }
+    return tuple(kind for kind in LINEAGE if kind in asked or needed.get(kind))
+
+
+def _lineage(seen: Seen) -> Iterator[Field]:
+    for kind in lineage(seen):
+        name, type_name = LINEAGE[kind]
+        yield Field(name=name, type=type_name, lineage=kind)  # type: ignore[arg-type]  # keys of LINEAGE
+
+
+def _in_lake_order(wanted: Mapping[str, Field], lake: SeenLake) -> tuple[Field, ...]:
+    """The table's own order first; a column that no database has any more arrives NULL."""
+    there = [wanted.get(c.name, Field(name=c.name, type=c.type)) for c in lake.columns]
+    named = {c.name for c in lake.columns}
+    return (*there, *(field for name, field in wanted.items() if name not in named))
+
+
+def for_database(fields: Sequence[Field], table: Table) -> tuple[Field, ...]:
+    """`fields` as one database can fill them: a column that it lacks arrives NULL."""
+    return tuple(_or_null(field, table) for field in fields)
+
+
+def _or_null(field: Field, table: Table) -> Field:
+    if field.source is None:
+        return field
+    column = table.column(field.source)
+    if column is None:
+        return replace(field, source=None)
+    return replace(field, source=column.name, declared=column.declared, strict=table.strict)

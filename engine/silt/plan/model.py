@@ -1,0 +1,179 @@
+"""The plan: per stream, what would be done and why; `run` carries out this very object.
+
+Pure values.  A `Plan` lives until the manifest's generation, a source's schema_version or a table's
+metadata changes; what changes with every cycle (pending rows, verdicts) is in `Outlook`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from silt.errors import SiltError
+from silt.manifest.model import Manifest, Stream
+from silt.shapes import CursorChoice, Database, Extract, Table, TableCensus
+
+State = Literal["ok", "running", "waiting", "failing", "held", "disabled"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LakeColumn:
+    """A column of a Delta table: `type` by its Databricks SQL name."""
+
+    name: str
+    type: str
+    comment: str = ""
+
+
+# --- what observe saw -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenDatabase:
+    """One database as a stream sees it: its table, or the error, or neither (no such table there)."""
+
+    database: Database
+    table: Table | None = None
+    census: TableCensus | None = None
+    choice: CursorChoice | None = None
+    error: SiltError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenLake:
+    """A Delta table as found; `definitions` maps an app to its position's cursor definition.
+
+    An app whose position is empty (after a reset, or for overwrite) maps to ().  `version` is None
+    where there is no table yet.
+    """
+
+    uri: str
+    version: int | None = None
+    columns: tuple[LakeColumn, ...] = ()
+    partition_by: tuple[str, ...] = ()
+    definitions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def exists(self) -> bool:
+        return self.version is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """All that planning one stream needs; `lakes` by the path under the target's URI.
+
+    `shared` names the other streams that append to the same table; `several` is True for a glob.
+    """
+
+    stream: Stream
+    manifest: str
+    node: str
+    remote: bool
+    several: bool
+    databases: tuple[SeenDatabase, ...]
+    lakes: Mapping[str, SeenLake]
+    shared: tuple[str, ...] = ()
+
+
+# --- what would be done ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """The rows of one (stream, node, database) in a Delta table, as lineage column = value pairs.
+
+    No pairs: the whole table.
+    """
+
+    equals: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One database's part of a Delta table: what to read there, and under which transaction id.
+
+    `cursor` is what was settled for this database (None for overwrite).
+    """
+
+    database: Database
+    app: str
+    extract: Extract
+    slice: Slice
+    cursor: CursorChoice | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TablePlan:
+    """One Delta table of a stream (several where `into` holds `{database}`).
+
+    `columns` is the table's schema once the plan is carried out; `add` are those that an existing
+    table lacks.  `shared` names the other streams that append to it.
+    """
+
+    into: str
+    uri: str
+    target: str
+    exists: bool
+    columns: tuple[LakeColumn, ...]
+    add: tuple[LakeColumn, ...] = ()
+    partition_by: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = ()
+    shared: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """One thing that would be done: `text` is the phrase that a person reads ("create table")."""
+
+    kind: Literal["create", "alter", "write", "replace", "restart", "reread", "hold", "wait", "defer"]
+    text: str
+    destructive: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamPlan:
+    """One stream, decided: its cursor, its tables; or the error that stops it.
+
+    `error` with state `held` or `failing` says why nothing is done; `notes` are facts worth
+    reading; a stream whose source matches no file yet, or no such table yet, is `waiting`.
+    """
+
+    stream: Stream
+    state: State
+    cursor: CursorChoice | None = None
+    tables: tuple[TablePlan, ...] = ()
+    notes: tuple[str, ...] = ()
+    error: SiltError | None = None
+
+    @property
+    def databases(self) -> int:
+        return sum(len(table.parts) for table in self.tables)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What a cycle would do now: rows and bytes pending, and the actions in order.
+
+    `pending_rows` None with `pending_at_least` where the time budget ran out first; `batches` is
+    the number of commits expected.
+    """
+
+    stream: str
+    state: State
+    pending_rows: int | None = None
+    pending_at_least: int | None = None
+    pending_bytes: int | None = None
+    batches: int = 0
+    actions: tuple[Action, ...] = ()
+    notes: tuple[str, ...] = ()
+    error: SiltError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Every selected stream of a manifest, in the manifest's order."""
+
+    manifest: Manifest
+    streams: tuple[StreamPlan, ...]
+    notes: tuple[str, ...] = ()

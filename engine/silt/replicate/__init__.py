@@ -1,0 +1,8 @@
+"""Carries out a plan, stream by stream: retries, one stream's failure stops no other, events as it goes."""
+
+from __future__ import annotations
+
+from silt.replicate.reset import reset
+from silt.replicate.run import run
+
+__all__ = ["reset", "run"]

@@ -1,0 +1,277 @@
+"""An append stream's cycle over one Delta table: every row past the positions, each exactly once.
+
+Per database: one read transaction gathers the evidence, `plan.verdict` decides, and the batch is
+read from that same snapshot, so a position is known before its write starts (DESIGN 4.2).  Small
+ranges of many databases share a commit; a large one is streamed, a commit per `batch.max_rows`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from silt import source, target
+from silt.errors import Contended, Held, SiltError
+from silt.manifest.model import Source
+from silt.observe import Handles, Look, examine
+from silt.plan.model import Part, StreamPlan
+from silt.plan.verdict import Hold, Restart, Wait, definition
+from silt.position import Position, Witness, advanced, choose_witnesses
+from silt.replicate.ledger import Draft, Ledger, Txns, now_ms, reader
+from silt.replicate.model import Committed, Listener, Noted, Progress
+from silt.replicate.reread import less_held
+from silt.replicate.tally import Tally
+from silt.shapes import Key, Order
+from silt.source import evidence as ev
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+GROUP_ROWS = 100_000
+"""A range of up to this many rows is read into memory and may share a commit with other databases."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """A draft whose rows are in memory, waiting for others to share its commit."""
+
+    draft: Draft
+    batches: tuple[pa.RecordBatch, ...]
+    bytes: int
+
+
+class AppendCycle:
+    """One pass over one table; `run` returns when every database is as far as it was at the start."""
+
+    def __init__(
+        self,
+        plan: StreamPlan,
+        parts: Sequence[Part],
+        ledger: Ledger,
+        handles: Handles,
+        *,
+        listen: Listener,
+        stop: threading.Event,
+        clock: Callable[[], float],
+        tally: Tally,
+    ) -> None:
+        self._plan = plan
+        self._stream = plan.stream
+        self._parts = parts
+        self._ledger = ledger
+        self._handles = handles
+        self._listen = listen
+        self._stop = stop
+        self._clock = clock
+        self._tally = tally
+        self._group: list[Load] = []
+
+    def run(self) -> None:
+        for part in self._parts:
+            if self._stop.is_set():
+                break
+            self._run_part(part)
+        self._flush()
+
+    def _run_part(self, part: Part) -> None:
+        """One database's failure stops no other; losing a race is for the caller to try again."""
+        try:
+            self._advance(part)
+        except Contended:
+            raise
+        except SiltError as error:
+            self._tally.errors.append(error)
+
+    # --- one database ---
+
+    def _advance(self, part: Part) -> None:
+        goal: Key | None = None
+        while not self._stop.is_set():
+            more, goal = self._step(part, goal)
+            if not more:
+                return
+            self._flush()
+
+    def _step(self, part: Part, goal: Key | None) -> tuple[bool, Key | None]:
+        """One window of one database: read into the group, or committed at once; whether more is there."""
+        with ExitStack() as stack:
+            connection = stack.enter_context(self._handles.connection(self._origin(), part.database.path))
+            stack.enter_context(connection.snapshot())
+            look = self._look(part, connection, goal)
+            if look is None:
+                return False, goal
+            if look.rows > GROUP_ROWS:
+                self._flush()
+                self._stream_rows(part, connection, look)
+            else:
+                self._gather(part, connection, look)
+        return not look.window.last, goal or look.evidence.high
+
+    def _origin(self) -> Source:
+        return self._handles.manifest.source(self._stream.source)
+
+    def _note(self, text: str) -> None:
+        if self._tally.note(text):
+            self._listen(Noted(stream=self._stream.name, text=text))
+
+    def _look(self, part: Part, connection: source.Connection, goal: Key | None) -> Look | None:
+        """What to read; None when there is nothing.  Raises `Held` on a hold."""
+        look = examine(
+            part,
+            self._stream,
+            connection,
+            self._ledger.standing(part),
+            now=self._clock(),
+            max_rows=self._stream.batch.max_rows,
+            goal=goal,
+        )
+        for note in look.notes:
+            self._note(f"{part.database.name}: {note}")
+        match look.verdict:
+            case Hold(why=why, rule=rule, hint=hint):
+                raise Held(why, rule=rule, on=part.database.path, hint=hint)
+            case Wait(why=why):
+                self._tally.waiting.append(f"{part.database.name}: {why}")
+        return look if look.moves or (look.again and look.again.rows) else None
+
+    # --- the position that the batch leads to ---
+
+    def _next_position(self, part: Part, connection: source.Connection, look: Look) -> Position:
+        """The position never moves back: while a source stands behind it, rows are compared with the slice."""
+        base = self._base(part, look)
+        extract, window, evidence = part.extract, look.window, look.evidence
+        key = window.hi if window.scanned else base.key
+        rows = base.rows + window.scanned + look.null_rows
+        return advanced(
+            base,
+            key=key,
+            nulls=look.nulls[1] if look.nulls else base.nulls,
+            low=evidence.low,
+            rows=rows,
+            built_on=self._ledger.table.version,
+            schema_version=evidence.schema_version,
+            ties=ev.ties(connection, extract, key) if key else None,
+            witnesses=self._witnesses(part, connection, look, base, rows)
+            if window.scanned
+            else base.witnesses,
+            witness_columns=ev.witness_columns(extract) if window.scanned else base.witness_columns,
+            file=(evidence.file.device, evidence.file.inode, evidence.file.birth),
+            machine=evidence.machine,
+            committed_at=now_ms(),
+        )
+
+    def _base(self, part: Part, look: Look) -> Position:
+        fresh = Position(definition=definition(_order(part)))
+        old = look.standing.position
+        if old is None:
+            return fresh
+        if isinstance(look.verdict, Restart):
+            return replace(fresh, incarnation=old.incarnation + 1)
+        return old
+
+    def _witnesses(
+        self, part: Part, connection: source.Connection, look: Look, base: Position, ordinal: int
+    ) -> tuple[Witness, ...]:
+        """Rows of this window beside those remembered that were seen again, hashed by today's columns."""
+        fresh = ev.witnesses(connection, part.extract, look.window, ordinal=ordinal, first=base.key is None)
+        seen = {s.key for s in look.evidence.sightings if s.found == "match"}
+        kept = tuple(w for w in base.witnesses if w.key in seen)
+        if base.witness_columns != ev.witness_columns(part.extract):
+            kept = ev.rehash(connection, part.extract, kept)
+        return choose_witnesses((*kept, *fresh), ordinal)
+
+    # --- reading and committing ---
+
+    def _batches(self, part: Part, connection: source.Connection, look: Look) -> Iterator[pa.RecordBatch]:
+        """New rows: past the position, and NULL cursors."""
+        window = look.window
+        if window.rows:
+            yield from source.stream(connection, part.extract, window.lo, window.hi, expected=window.rows)
+        if look.nulls and look.null_rows:
+            yield from source.stream_nulls(connection, part.extract, *look.nulls, expected=look.null_rows)
+        connection.check_same_file()
+
+    def _lacking(self, part: Part, connection: source.Connection, look: Look) -> list[pa.RecordBatch]:
+        """Rows read again that the slice lacks."""
+        again = look.again
+        if again is None or not again.rows:
+            return []
+        batches = source.stream(connection, part.extract, again.lo, again.hi, expected=again.rows)
+        return less_held(batches, self._ledger.table, part, by_key=look.by_key)
+
+    def _draft(self, part: Part, connection: source.Connection, look: Look, rows: int) -> Draft:
+        position = self._next_position(part, connection, look)
+        return Draft(part=part, batch=look.standing.batch + 1, position=position, rows=rows)
+
+    def _stream_rows(self, part: Part, connection: source.Connection, look: Look) -> None:
+        """A large window goes to the table as it is read."""
+        lacking = self._lacking(part, connection, look)
+        rows = look.rows + sum(b.num_rows for b in lacking)
+        draft = self._draft(part, connection, look, rows)
+        self._commit(
+            [draft], lambda: self._reported(chain(lacking, self._batches(part, connection, look)), rows)
+        )
+
+    def _gather(self, part: Part, connection: source.Connection, look: Look) -> None:
+        """A small window waits in memory for the others' rows."""
+        batches = (*self._lacking(part, connection, look), *self._batches(part, connection, look))
+        rows = sum(b.num_rows for b in batches)
+        if rows or look.moves:
+            draft = self._draft(part, connection, look, rows)
+            self._join(Load(draft=draft, batches=batches, bytes=sum(b.nbytes for b in batches)))
+
+    def _join(self, load: Load) -> None:
+        """Into the group, which is committed before it outgrows a batch."""
+        batch = self._stream.batch
+        held = self._group
+        if held and (
+            sum(g.bytes for g in held) + load.bytes > batch.max_bytes
+            or sum(g.draft.rows for g in held) + load.draft.rows > batch.max_rows
+        ):
+            self._flush()
+        self._group.append(load)
+
+    def _flush(self) -> None:
+        if self._group:
+            group, self._group = self._group, []
+            self._commit([g.draft for g in group], lambda: (b for g in group for b in g.batches))
+
+    def _reported(self, batches: Iterator[pa.RecordBatch], expected: int) -> Iterator[pa.RecordBatch]:
+        rows = 0
+        for batch in batches:
+            rows += batch.num_rows
+            self._listen(Progress(stream=self._stream.name, rows=rows, expected=expected))
+            yield batch
+
+    def _commit(self, drafts: Sequence[Draft], batches: Callable[[], Iterator[pa.RecordBatch]]) -> None:
+        started = self._clock()
+        rows = sum(d.rows for d in drafts)
+
+        def write(table: target.Table, txns: Txns, metadata: Mapping[str, str]) -> None:
+            if rows:
+                table.append(reader(drafts[0].part, batches()), txns=txns, metadata=metadata)
+            else:
+                table.empty(txns=txns, metadata=metadata)
+
+        version = self._ledger.commit(drafts, write)
+        self._tally.commit([d.part.database.name for d in drafts], rows)
+        self._listen(
+            Committed(
+                stream=self._stream.name,
+                into=self._stream.into,
+                rows=rows,
+                databases=len(drafts),
+                version=version,
+                seconds=self._clock() - started,
+            )
+        )
+
+
+def _order(part: Part) -> Order:
+    if part.extract.order is None:
+        raise ValueError(f"{part.extract.table.name}: an append stream has an order")
+    return part.extract.order

@@ -1,0 +1,214 @@
+"""One Delta table as a cycle sees it: its positions, and commits that are proved before they count.
+
+DESIGN 4.2: a position is known before its write starts; the commit goes through the handle whose
+snapshot the position was read at, so that a rival's commit of the same app conflicts; after every
+commit or exception what is in memory is forgotten and the table is read again: my nonce there ->
+mine, a rival's -> discard, batch unchanged -> the caller tries again from the table's position.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from silt import source, target
+from silt.errors import Fenced, Held, SiltError
+from silt.observe import Lake, Standing
+from silt.plan.model import Part, Slice, StreamPlan, TablePlan
+from silt.plan.verdict import REBUILD
+from silt.position import Position, decode, encode, pack
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Txns = tuple[tuple[str, int], ...]
+Write = Callable[["target.Table", Txns, Mapping[str, str]], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """One database's share of a commit: batch `batch` of `part`, leading to `position`, with `rows` rows.
+
+    `position` None empties it (reset: transactions cannot be removed, DESIGN 4.5).
+    """
+
+    part: Part
+    batch: int
+    position: Position | None
+    rows: int
+
+    @property
+    def txns(self) -> Txns:
+        return pack(self.part.app, self.batch, encode(self.position) if self.position else b"")
+
+
+class Ledger:
+    """The table of one `TablePlan`, opened or created; everything goes through one handle."""
+
+    def __init__(
+        self, lake: Lake, plan: StreamPlan, table_plan: TablePlan, *, manifest: str, node: str
+    ) -> None:
+        self._lake = lake
+        self._plan = plan
+        self._table_plan = table_plan
+        self._manifest = manifest
+        self._node = node
+        self.created = False
+
+    @property
+    def table(self) -> target.Table:
+        if self._lake.table is None:
+            raise RuntimeError(f"{self._lake.uri}: used before it was opened")
+        return self._lake.table
+
+    @property
+    def is_open(self) -> bool:
+        return self._lake.table is not None
+
+    def open(self) -> None:
+        """The table exists with every planned column, and its handle is at the newest version.
+
+        Raises `Held` for a foreign commit that positions do not survive (DESIGN 4.5).
+        """
+        if self._lake.table is None:
+            self._create()
+        self.refresh()
+        if missing := self._missing_columns():
+            self.table.add_columns(missing, metadata=self._about())
+            self.refresh()
+        self._check_foreign()
+        self._check_unclaimed()
+
+    def _create(self) -> None:
+        plan, stream = self._table_plan, self._plan.stream
+        self._lake.table = target.create_table(
+            self._lake.uri,
+            self._lake.options,
+            columns=[target.ColumnSpec(name=c.name, type=c.type, comment=c.comment) for c in plan.columns],
+            partition_by=plan.partition_by,
+            description=f"{stream.source}.{stream.table}",
+        )
+        self.created = True
+
+    def refresh(self) -> None:
+        """Forget what is in memory and read the table again; on failure the handle is dropped."""
+        try:
+            self.table.refresh()
+        except SiltError:
+            self._lake.table = None
+            raise
+
+    def _missing_columns(self) -> list[target.ColumnSpec]:
+        have = {c.name for c in self.table.columns}
+        wanted = self._table_plan.columns
+        return [
+            target.ColumnSpec(name=c.name, type=c.type, comment=c.comment)
+            for c in wanted
+            if c.name not in have
+        ]
+
+    def standing(self, part: Part) -> Standing:
+        batch, payload = self.table.position(part.app)
+        return Standing(batch=batch, position=decode(payload))
+
+    # --- what others did ---
+
+    def _check_foreign(self) -> None:
+        positions = [s.position for p in self._table_plan.parts if (s := self.standing(p)).position]
+        since = min((p.built_on for p in positions if p), default=None)
+        if since is None:
+            return
+        for foreign in self.table.foreign_since(since):
+            if foreign.severity == "hold":
+                raise Held(foreign.fact, rule="4.5", on=self._lake.uri, hint=REBUILD)
+
+    def _check_unclaimed(self) -> None:
+        """A slice with rows but no position is somebody's: appending would double or mix (DESIGN 10)."""
+        if self.created or self._table_plan.shared:
+            return
+        for part in self._table_plan.parts:
+            if self.standing(part).batch == 0 and self.holds_rows(part.slice):
+                raise Held(
+                    "the slice already holds rows, but no position says where they came from",
+                    rule="10",
+                    on=self._lake.uri,
+                    why=f"stream {self._plan.stream.name}, database {part.database.name}",
+                    hint=REBUILD,
+                )
+
+    def holds_rows(self, owned: Slice) -> bool:
+        return self.table.version > 0 and self.table.count(predicate(owned)) > 0
+
+    # --- committing ---
+
+    def commit(self, drafts: Sequence[Draft], write: Write) -> int:
+        """One commit that carries every draft's transactions; the version at which it is seen to stand.
+
+        Raises what `write` raised when the table shows that nothing of it landed, `Fenced` when a
+        rival's batch stands there instead.
+        """
+        txns = tuple(pair for draft in drafts for pair in draft.txns)
+        failure: Exception | None = None
+        self._lake.sync()
+        try:
+            write(self.table, txns, self._metadata(drafts))
+        except Exception as error:  # noqa: BLE001  # whatever it was, the table knows whether it landed
+            failure = error
+        self.refresh()
+        if self._landed(drafts):
+            self._lake.sync()
+            return self.table.version
+        raise failure or Fenced("another process committed this batch first", on=self._lake.uri)
+
+    def _landed(self, drafts: Iterable[Draft]) -> bool:
+        return all(self._is_there(draft) for draft in drafts)
+
+    def _is_there(self, draft: Draft) -> bool:
+        standing = self.standing(draft.part)
+        if standing.batch != draft.batch:
+            return False
+        return (standing.position and standing.position.nonce) == (draft.position and draft.position.nonce)
+
+    def _about(self) -> dict[str, str]:
+        """Who commits, for people and for whoever reads the log."""
+        return {"manifest": self._manifest, "node": self._node, "stream": self._plan.stream.name}
+
+    def _metadata(self, drafts: Sequence[Draft]) -> dict[str, str]:
+        """The position once more, for people (DESIGN 4.1); at most a few databases are spelled out."""
+        named = {d.part.database.name: shown(d.position) for d in drafts[:_SPELLED_OUT]}
+        rows = sum(d.rows for d in drafts)
+        return {
+            **self._about(),
+            "rows": str(rows),
+            "databases": str(len(drafts)),
+            "position": json.dumps(named, ensure_ascii=False),
+        }
+
+
+_SPELLED_OUT = 8
+
+
+def predicate(owned: Slice) -> target.Predicate | None:
+    """The rows of a slice; None for the whole table."""
+    return target.Predicate(equals=owned.equals) if owned.equals else None
+
+
+def reader(part: Part, batches: Iterator[pa.RecordBatch]) -> pa.RecordBatchReader:
+    """`batches` as one Arrow stream in the lake's schema."""
+    import pyarrow as pa
+
+    return pa.RecordBatchReader.from_batches(source.schema(part.extract.fields), batches)
+
+
+def shown(position: Position | None) -> list[object]:
+    """A position's key as JSON shows it: bytes as hex."""
+    key = (position.key if position else None) or ()
+    return [value.hex() if isinstance(value, bytes) else value for value in key]
+
+
+def now_ms() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,150 @@
+"""An overwrite stream's cycle: each database's slice is replaced whole, and only when it changed.
+
+The position holds an ordered digest of what the slice was filled with (DESIGN 7), so that a cold
+process too can tell that nothing changed.  It is known before the write starts: one pass digests,
+and where the rows do not fit into memory a second pass of the same snapshot writes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from silt import source, target
+from silt.errors import Contended, SiltError
+from silt.observe import Handles, Standing
+from silt.plan.model import Part, StreamPlan
+from silt.position import Position, advanced
+from silt.replicate.ledger import Draft, Ledger, Txns, now_ms, predicate, reader
+from silt.replicate.model import Committed, Listener, Progress
+from silt.replicate.tally import Tally
+from silt.source.digest import Digest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+DEFINITION = ("overwrite", "/")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """A table's rows, digested; `batches` None where they did not fit into memory."""
+
+    digest: str
+    rows: int
+    batches: tuple[pa.RecordBatch, ...] | None
+
+
+class OverwriteCycle:
+    """One pass over one table; one commit a database that changed."""
+
+    def __init__(
+        self,
+        plan: StreamPlan,
+        parts: Sequence[Part],
+        ledger: Ledger,
+        handles: Handles,
+        *,
+        listen: Listener,
+        stop: threading.Event,
+        clock: Callable[[], float],
+        tally: Tally,
+    ) -> None:
+        self._plan = plan
+        self._stream = plan.stream
+        self._parts = parts
+        self._ledger = ledger
+        self._handles = handles
+        self._listen = listen
+        self._stop = stop
+        self._clock = clock
+        self._tally = tally
+
+    def run(self) -> None:
+        for part in self._parts:
+            if self._stop.is_set():
+                return
+            self._run_part(part)
+
+    def _run_part(self, part: Part) -> None:
+        try:
+            self._replace(part)
+        except Contended:
+            raise
+        except SiltError as error:
+            self._tally.errors.append(error)
+
+    def _replace(self, part: Part) -> None:
+        origin = self._handles.manifest.source(self._stream.source)
+        standing = self._ledger.standing(part)
+        with self._handles.connection(origin, part.database.path) as connection, connection.snapshot():
+            content = self._digest(part, connection)
+            if self._unchanged(standing, content):
+                return
+            draft = self._draft(part, connection, standing, content)
+            self._commit(draft, lambda: self._rows(part, connection, content))
+
+    def _unchanged(self, standing: Standing, content: Content) -> bool:
+        return standing.position is not None and standing.position.digest == content.digest
+
+    def _digest(self, part: Part, connection: source.Connection) -> Content:
+        digest = Digest(part.extract)
+        kept: list[pa.RecordBatch] | None = []
+        held = rows = 0
+        for batch in source.stream(connection, part.extract, None, None, expected=None):
+            digest.add(batch)
+            rows += batch.num_rows
+            held += batch.nbytes
+            if kept is not None:
+                kept.append(batch)
+            if held > self._stream.batch.max_bytes:
+                kept = None
+        return Content(digest=digest.hex(), rows=rows, batches=None if kept is None else tuple(kept))
+
+    def _draft(
+        self, part: Part, connection: source.Connection, standing: Standing, content: Content
+    ) -> Draft:
+        file = source.identity(part.database.path)
+        position = advanced(
+            standing.position or Position(definition=DEFINITION),
+            digest=content.digest,
+            rows=content.rows,
+            built_on=self._ledger.table.version,
+            schema_version=connection.schema_version(),
+            file=(file.device, file.inode, file.birth),
+            machine=source.machine_id(),
+            committed_at=now_ms(),
+        )
+        return Draft(part=part, batch=standing.batch + 1, position=position, rows=content.rows)
+
+    def _rows(self, part: Part, connection: source.Connection, content: Content) -> Iterator[pa.RecordBatch]:
+        if content.batches is not None:
+            yield from content.batches
+            return
+        rows = 0
+        for batch in source.stream(connection, part.extract, None, None, expected=content.rows):
+            rows += batch.num_rows
+            self._listen(Progress(stream=self._stream.name, rows=rows, expected=content.rows))
+            yield batch
+
+    def _commit(self, draft: Draft, batches: Callable[[], Iterator[pa.RecordBatch]]) -> None:
+        started = self._clock()
+
+        def write(table: target.Table, txns: Txns, metadata: Mapping[str, str]) -> None:
+            rows = reader(draft.part, batches())
+            table.replace(rows, predicate=predicate(draft.part.slice), txns=txns, metadata=metadata)
+
+        version = self._ledger.commit([draft], write)
+        self._tally.commit([draft.part.database.name], draft.rows)
+        self._listen(
+            Committed(
+                stream=self._stream.name,
+                into=self._stream.path_for(draft.part.database.name),
+                rows=draft.rows,
+                databases=1,
+                version=version,
+                seconds=self._clock() - started,
+            )
+        )

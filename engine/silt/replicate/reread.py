@@ -1,0 +1,98 @@
+"""Rows that are read again, less those that the slice holds (DESIGN 4.3, 4.4).
+
+Compared by key, or by key and content, on the lake's own values: both sides are Arrow of one schema.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from silt import target
+from silt.errors import Held
+from silt.plan.model import Part
+from silt.plan.verdict import REBUILD
+from silt.shapes import Field
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+_NOT_CONTENT = ("loaded_at",)
+
+
+def key_fields(part: Part) -> tuple[Field, ...]:
+    """The lake's columns that hold the order's key.
+
+    Raises `Held` where one of them is not in the lake: then what the slice holds cannot be told.
+    """
+    order = part.extract.order
+    names = order.columns if order else ()
+    found = [_field_of(part, name) for name in names]
+    if not found or None in found:
+        missing = [name for name, field in zip(names, found, strict=True) if field is None]
+        raise Held(
+            "rows must be compared with the slice, but it does not hold their key",
+            rule="4.4",
+            why=f"no column for {', '.join(missing)}",
+            hint=f"`lineage: [rowid]` or the key column keeps it; {REBUILD}",
+        )
+    return tuple(field for field in found if field is not None)
+
+
+def _field_of(part: Part, name: str) -> Field | None:
+    for field in part.extract.fields:
+        if field.source == name or (field.lineage == "rowid" and name == part.extract.table.rowid):
+            return field
+    return None
+
+
+def content_fields(part: Part) -> tuple[Field, ...]:
+    """Every column whose value comes from the row itself or is constant, not from the moment of loading."""
+    return tuple(field for field in part.extract.fields if field.lineage not in _NOT_CONTENT)
+
+
+def fingerprints(batch: pa.RecordBatch, names: Sequence[str]) -> list[Hashable]:
+    """One hashable per row; floats by their bits' text, so that NaN equals NaN and 0.0 is not -0.0."""
+    columns = [batch.column(batch.schema.get_field_index(name)).to_pylist() for name in names]
+    return [tuple(repr(v) if isinstance(v, float) else v for v in row) for row in zip(*columns, strict=True)]
+
+
+def less_held(
+    batches: Iterable[pa.RecordBatch], table: target.Table, part: Part, *, by_key: bool
+) -> list[pa.RecordBatch]:
+    """The rows of `batches` that the slice lacks; memory is bounded by a batch and what is kept."""
+    keys = [field.name for field in key_fields(part)]
+    names = keys if by_key else [field.name for field in content_fields(part)]
+    kept = []
+    for batch in batches:
+        held = _held(table, part, batch, keys[0], names)
+        if (left := _without(batch, held, names)).num_rows:
+            kept.append(left)
+    return kept
+
+
+def _held(
+    table: target.Table, part: Part, batch: pa.RecordBatch, first_key: str, names: Sequence[str]
+) -> Counter[Hashable]:
+    """What the slice holds within the range of the batch's first key column."""
+    import pyarrow.compute as pc
+
+    if not batch.num_rows:
+        return Counter()
+    span = pc.min_max(batch.column(batch.schema.get_field_index(first_key)))
+    within = (first_key, span["min"].as_py(), span["max"].as_py())
+    rows = table.rows(names, target.Predicate(equals=part.slice.equals, between=within))
+    return Counter(print_ for piece in rows for print_ in fingerprints(piece, names))
+
+
+def _without(batch: pa.RecordBatch, held: Counter[Hashable], names: Sequence[str]) -> pa.RecordBatch:
+    """Each held row takes one equal row away, so that true duplicates stay as many as they are."""
+    import pyarrow as pa
+
+    left = []
+    for print_ in fingerprints(batch, names):
+        left.append(held[print_] <= 0)
+        held[print_] -= 1
+    return batch.filter(pa.array(left, pa.bool_()))

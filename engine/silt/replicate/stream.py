@@ -1,0 +1,142 @@
+"""One stream's cycle: its tables one by one, tried again at once where somebody else moved first."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+
+from silt.errors import Contended, SiltError
+from silt.observe import Handles
+from silt.plan.build import state_of
+from silt.plan.model import Part, State, StreamPlan, TablePlan
+from silt.replicate.append import AppendCycle
+from silt.replicate.ledger import Ledger, shown
+from silt.replicate.model import Finished, Listener, Retrying, Started, StreamResult
+from silt.replicate.overwrite import OverwriteCycle
+from silt.replicate.tally import Tally
+
+TRIES = 40
+"""Tries of one table in one cycle; the library's own commit retries run out under contention (FACTS)."""
+
+
+class StreamCycle:
+    """Carries out one `StreamPlan`; never raises for what belongs to the stream alone."""
+
+    def __init__(
+        self,
+        plan: StreamPlan,
+        handles: Handles,
+        *,
+        listen: Listener,
+        stop: threading.Event,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._plan = plan
+        self._handles = handles
+        self._listen = listen
+        self._stop = stop
+        self._clock = clock
+        self._tally = Tally()
+        self._positions: dict[str, list[object]] = {}
+        self._version: int | None = None
+
+    def run(self) -> StreamResult:
+        started = time.monotonic()
+        if self._plan.state != "disabled":
+            self._listen(Started(stream=self._plan.stream.name))
+            self._run_tables()
+        result = self._result(time.monotonic() - started)
+        self._listen(Finished(result=result))
+        return result
+
+    def _run_tables(self) -> None:
+        errors: list[SiltError] = [self._plan.error] if self._plan.error else []
+        for table in self._plan.tables:
+            if self._stop.is_set():
+                break
+            try:
+                self._run_table(table)
+            except SiltError as error:
+                errors.append(error)
+        self._tally.errors.extend(errors)
+
+    def _run_table(self, table: TablePlan) -> None:
+        for attempt in range(1, TRIES + 1):
+            try:
+                return self._try_table(table)
+            except Contended as error:
+                if attempt == TRIES or self._stop.is_set():
+                    raise
+                self._pause(error, attempt)
+        return None
+
+    def _pause(self, error: SiltError, attempt: int) -> None:
+        """Jittered: rivals that wait equally long meet again."""
+        seconds = random.uniform(0.005, min(0.02 * 2**attempt, 1.0))  # noqa: S311  # no secret
+        self._listen(Retrying(stream=self._plan.stream.name, error=error, attempt=attempt, seconds=seconds))
+        self._tally.another_try()
+        self._stop.wait(seconds)
+
+    def _try_table(self, table: TablePlan) -> None:
+        at = self._handles.manifest.target(table.target)
+        with self._handles.lake(at, table.into) as lake:
+            ledger = Ledger(
+                lake,
+                self._plan,
+                table,
+                manifest=self._handles.manifest.name,
+                node=self._handles.manifest.node,
+            )
+            ledger.open()
+            try:
+                self._cycle(table.parts, ledger)
+            finally:
+                self._remember(table, ledger)
+
+    def _cycle(self, parts: tuple[Part, ...], ledger: Ledger) -> None:
+        kind = OverwriteCycle if self._plan.stream.mode == "overwrite" else AppendCycle
+        kind(
+            self._plan,
+            parts,
+            ledger,
+            self._handles,
+            listen=self._listen,
+            stop=self._stop,
+            clock=self._clock,
+            tally=self._tally,
+        ).run()
+
+    def _remember(self, table: TablePlan, ledger: Ledger) -> None:
+        """Where the table stands now, for the result; a handle that was dropped tells nothing."""
+        if not ledger.is_open:
+            return
+        self._version = max(self._version or 0, ledger.table.version)
+        for part in table.parts:
+            self._positions[part.database.name] = shown(ledger.standing(part).position)
+
+    def _result(self, seconds: float) -> StreamResult:
+        stream, tally = self._plan.stream, self._tally
+        error = tally.worst()
+        return StreamResult(
+            name=stream.name,
+            table=stream.table,
+            into=stream.into,
+            state=self._state(error),
+            rows=tally.rows,
+            databases=self._plan.databases,
+            batches=tally.batches,
+            version=self._version,
+            position=self._positions,
+            seconds=seconds,
+            notes=(*self._plan.notes, *tally.notes, *tally.waiting),
+            error=error,
+        )
+
+    def _state(self, error: SiltError | None) -> State:
+        if error is not None:
+            return state_of(error)
+        if self._plan.state in ("disabled", "waiting"):
+            return self._plan.state
+        return "waiting" if self._tally.waiting and not self._tally.batches else "ok"

@@ -1,0 +1,42 @@
+"""What a stream's cycle has come to so far, over all of its tables and tries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from silt.errors import Held, SiltError
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of commits that stand; errors and waits of single databases, which stop no other."""
+
+    rows: int = 0
+    batches: int = 0
+    databases: set[str] = field(default_factory=set)
+    waiting: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    errors: list[SiltError] = field(default_factory=list)
+
+    def commit(self, databases: Iterable[str], rows: int) -> None:
+        self.rows += rows
+        self.batches += 1
+        self.databases.update(databases)
+
+    def note(self, text: str) -> bool:
+        """Remember `text`; False when it was said before."""
+        if text in self.notes:
+            return False
+        self.notes.append(text)
+        return True
+
+    def worst(self) -> SiltError | None:
+        """The error to show: a hold, which needs a person, before a failure."""
+        held = (error for error in self.errors if isinstance(error, Held))
+        return next(held, self.errors[0] if self.errors else None)
+
+    def another_try(self) -> None:
+        """Forget what the tables will be asked again; what was committed stays counted."""
+        self.waiting.clear()
+        self.errors.clear()

@@ -1,0 +1,271 @@
+"""Frozen records of what was seen: databases, tables, columns, censuses, extracts, evidence.
+
+`observe` fills them, `plan` decides from them, `source` reads by them.  They hold no handle and no
+pyarrow object, so they can be compared, cached and printed.  Types of the lake are named here by
+their Databricks SQL name (`bigint`, `decimal(10,2)`); `silt.types` gives them meaning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Value: TypeAlias = int | float | str | bytes | None
+"""A raw SQLite value; the Python type is its storage class."""
+
+Key: TypeAlias = tuple[Value, ...]
+"""A value for each column of an `Order`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileIdentity:
+    """Which file a path names: `birth` in nanoseconds by statx(2), None where the filesystem keeps none."""
+
+    device: int
+    inode: int
+    birth: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """One matching file of a source; `name` as DESIGN 1 (the text that the wildcards matched, or the stem)."""
+
+    name: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column as SQLite declares it; `key` is its 1-based place in the primary key, 0 outside it."""
+
+    name: str
+    declared: str = ""
+    nullable: bool = True
+    key: int = 0
+    generated: bool = False
+    collation: str = "BINARY"
+    default: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """An index over plain columns; partial and expression indexes are not shown."""
+
+    name: str
+    columns: tuple[str, ...]
+    unique: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table or view of a database.
+
+    `rowid_alias` is the column that is the INTEGER PRIMARY KEY; `rowid` the free name among rowid,
+    _rowid_, oid (None for WITHOUT ROWID tables and views, or where columns take all three).
+    `note` says why a pattern leaves it out (virtual, shadow, not reflectable).
+    """
+
+    name: str
+    kind: Literal["table", "view", "virtual", "shadow"] = "table"
+    columns: tuple[Column, ...] = ()
+    rowid_alias: str | None = None
+    rowid: str | None = None
+    without_rowid: bool = False
+    strict: bool = False
+    autoincrement: bool = False
+    indexes: tuple[Index, ...] = ()
+    triggers: tuple[str, ...] = ()
+    note: str = ""
+
+    def column(self, name: str) -> Column | None:
+        """The column of that name: exact, else by SQLite's rule (ASCII letters fold, others do not)."""
+        exact = next((c for c in self.columns if c.name == name), None)
+        folded = ascii_lower(name)
+        return exact or next((c for c in self.columns if ascii_lower(c.name) == folded), None)
+
+    @property
+    def primary_key(self) -> tuple[str, ...]:
+        keyed = sorted((c for c in self.columns if c.key), key=lambda c: c.key)
+        return tuple(c.name for c in keyed)
+
+
+def ascii_lower(text: str) -> str:
+    """`text` with only A-Z lowered: how SQLite compares identifiers (sqlite3_stricmp)."""
+    return "".join(chr(ord(c) + 32) if "A" <= c <= "Z" else c for c in text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnCensus:
+    """How many sampled values of a column are of each storage class, and which text formats they have.
+
+    `formats` are (format name of `silt.types`, count), most frequent first.  No value is kept: a
+    census may be printed, a masked column's value may not.  `fits` says for which narrower types
+    every sampled value is exact (`decimal(10,2)`, `boolean`, `date`).
+    """
+
+    name: str
+    nulls: int = 0
+    integers: int = 0
+    reals: int = 0
+    texts: int = 0
+    blobs: int = 0
+    formats: tuple[tuple[str, int], ...] = ()
+    fits: tuple[str, ...] = ()
+    monotonic: bool = False
+    distinct: int = 0
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The storage classes seen, NULL left out: of integer, real, text, blob."""
+        counts = {"integer": self.integers, "real": self.reals, "text": self.texts, "blob": self.blobs}
+        return tuple(name for name, count in counts.items() if count)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableCensus:
+    """A census of a bounded sample; `rows` were looked at, `complete` when that is the whole table."""
+
+    table: str
+    rows: int
+    complete: bool
+    columns: tuple[ColumnCensus, ...] = ()
+
+    def column(self, name: str) -> ColumnCensus | None:
+        return next((c for c in self.columns if c.name == name), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a stream's rows are read in the order of: the cursor's columns, then a tie-breaker.
+
+    `kind`: `rowid` (one column, the rowid or its alias) or `columns`.  `cursor` and `tie` are source
+    column names (`rowid`, `_rowid_` or `oid` where a rowid has no alias).  `rises`: a row committed
+    later at the same cursor value always has a greater tie-breaker (INTEGER PRIMARY KEY only); where
+    it does not, the position holds a digest of the rows at its cursor value (DESIGN 4.3).
+    `renumbers`: VACUUM may give rows other rowids, so the position also holds PRAGMA schema_version.
+    """
+
+    kind: Literal["rowid", "columns"]
+    cursor: tuple[str, ...]
+    tie: tuple[str, ...] = ()
+    rises: bool = True
+    renumbers: bool = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.cursor + self.tie
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A column that could be the cursor, with the sentence that says why (or why not)."""
+
+    columns: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CursorChoice:
+    """The outcome of cursor detection or declaration (DESIGN 8).
+
+    `order` is None when nothing is safe; then `why` is the refusal and what would make it safe.
+    `time_format` is the text or epoch format of a time cursor (`silt.types`), None for others:
+    it decides how now + max_skew and `lookback` are spelled.
+    """
+
+    order: Order | None
+    detected: bool
+    why: str
+    runners_up: tuple[Candidate, ...] = ()
+    warnings: tuple[str, ...] = ()
+    storage: str | None = None
+    time_format: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One column of the lake and where its values come from.
+
+    Exactly one of `source` (a source column's name), `value` (a constant, text in the type's own
+    spelling) and `lineage` is set.  `type` is the lake's type; `format` and `timezone` say how to
+    read a timestamp or date; `declared` is the source's declared type (for guards and comments).
+    """
+
+    name: str
+    type: str
+    source: str | None = None
+    declared: str = ""
+    strict: bool = False
+    format: str | None = None
+    timezone: str | None = None
+    value: str | None = None
+    lineage: Literal["node", "database", "rowid", "loaded_at"] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extract:
+    """What to read from one database: a table's rows as the fields of the lake.
+
+    `order` is None for overwrite (the table's own order).  `fields` are in the lake's order; a
+    field whose source column this database lacks has `source` None and `value` None: it arrives NULL.
+    `witness` are the source columns that witnesses hash (no masked, no unselected ones).
+    `node`, `database` fill the lineage fields.
+    """
+
+    table: Table
+    fields: tuple[Field, ...]
+    order: Order | None
+    where: str | None = None
+    witness: tuple[str, ...] = ()
+    node: str = ""
+    database: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextShape:
+    """The one format of a text cursor as GLOB patterns: every text is `like`, none is `unlike`."""
+
+    like: str
+    unlike: tuple[str, ...] = ()
+
+
+Found = Literal["match", "differs", "absent"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """What a read found at a witness's key."""
+
+    key: Key
+    found: Found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What one read transaction saw of a (stream, database), before any row is read (DESIGN 4.3, 4.4).
+
+    `sightings` go from the newest witness to the oldest; with `hashed` False the recorded columns
+    are gone and a sighting tells only presence.  `high` is the last key that may be read now (None:
+    nothing), `low` min(rowid) of a rowid order, `exhausted` that rowid 2^63-1 is taken.  `all_past`:
+    every row left lies past the position.  `sequence` is AUTOINCREMENT's, None without.  `ties` is
+    (count, digest) of the rows at the position's cursor value up to its key.  `stray` says in words
+    what broke the cursor's storage class or format.  `nulls` counts rows with a NULL in the order,
+    `last_null` is the greatest rowid among them.  `deferred` rows lie past now + max_skew.
+    """
+
+    file: FileIdentity
+    machine: str
+    schema_version: int
+    empty: bool = False
+    sightings: tuple[Sighting, ...] = ()
+    hashed: bool = True
+    high: Key | None = None
+    low: int | None = None
+    exhausted: bool = False
+    all_past: bool = False
+    sequence: int | None = None
+    ties: tuple[int, int] | None = None
+    stray: str = ""
+    nulls: int = 0
+    last_null: int | None = None
+    deferred: int = 0
