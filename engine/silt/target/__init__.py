@@ -1,0 +1,24 @@
+"""Delta tables: opening, creating, committing rows with their positions, syncing, checking at start.
+
+Importing this package imports deltalake (20 ms); pyarrow and SQLAlchemy are imported by the functions
+that need them.
+"""
+
+from silt.target.model import ColumnSpec, Foreign, Predicate, WriterHints
+from silt.target.start import check_at_start
+from silt.target.sync import fsync_path, sync
+from silt.target.table import CHECKPOINT_EVERY, Table, create_table, open_table
+
+__all__ = [
+    "CHECKPOINT_EVERY",
+    "ColumnSpec",
+    "Foreign",
+    "Predicate",
+    "Table",
+    "WriterHints",
+    "check_at_start",
+    "create_table",
+    "fsync_path",
+    "open_table",
+    "sync",
+]

@@ -1,0 +1,102 @@
+"""SQL over a Delta table, built by SQLAlchemy and run by the engine that delta-rs embeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from silt.target.model import Predicate
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+_TABLE = "silt_rows"
+
+
+def predicate_sql(predicate: Predicate) -> str:
+    """`predicate` as delta-rs's overwrite wants it: SQL text with literals."""
+    return _text(_condition(predicate))
+
+
+def rows_sql(columns: Sequence[str], predicate: Predicate | None) -> str:
+    """SELECT columns of the rows that match; all rows for None."""
+    from sqlalchemy import select
+
+    return _text(_matching(select(*map(_name, columns)), predicate))
+
+
+def count_sql(predicate: Predicate | None) -> str:
+    """SELECT count(*) of the rows that match."""
+    from sqlalchemy import func, select
+
+    return _text(_matching(select(func.count().label("n")), predicate))
+
+
+def distinct_sql(column: str, predicate: Predicate | None) -> str:
+    """SELECT DISTINCT column of the rows that match, in its own order."""
+    from sqlalchemy import select
+
+    return _text(_matching(select(_name(column)).distinct().order_by(_name(column)), predicate))
+
+
+def _matching(statement: Any, predicate: Predicate | None) -> Any:
+    from sqlalchemy import table
+
+    found = statement.select_from(table(_TABLE))
+    return found if predicate is None else found.where(_condition(predicate))
+
+
+def _condition(predicate: Predicate) -> Any:
+    from sqlalchemy import and_, true
+
+    equal = (_name(name) == value for name, value in predicate.equals)
+    return and_(true(), *equal, *_bounds(predicate))
+
+
+def _bounds(predicate: Predicate) -> Iterator[Any]:
+    if predicate.between is None:
+        return
+    name, least, greatest = predicate.between
+    if (low := _literal(least)) is not None:
+        yield _name(name) >= low
+    if (high := _literal(greatest)) is not None:
+        yield _name(name) <= high
+
+
+def _literal(value: object) -> Any:
+    from sqlalchemy import TIMESTAMP, cast, literal
+
+    if isinstance(value, datetime):
+        return cast(literal(value.isoformat()), TIMESTAMP(timezone=True))
+    plain = isinstance(value, int | str) and not isinstance(value, bool)
+    return literal(value) if plain else None
+
+
+def _name(name: str) -> Any:
+    from sqlalchemy import column
+    from sqlalchemy.sql import quoted_name
+
+    return column(quoted_name(name, quote=True))
+
+
+def _text(statement: Any) -> str:
+    from sqlalchemy.engine.default import DefaultDialect
+
+    dialect = DefaultDialect(paramstyle="named")  # the only one whose literals keep `%` as it is
+    return str(statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+
+
+def execute(delta: DeltaTable, sql: str) -> Any:
+    """The answer as a pyarrow.RecordBatchReader, strings and binaries in their plain layout."""
+    import pyarrow as pa
+    from deltalake import QueryBuilder
+
+    answer = pa.RecordBatchReader.from_stream(QueryBuilder().register(_TABLE, delta).execute(sql))
+    return answer.cast(pa.schema([field.with_type(_plain(field.type)) for field in answer.schema]))
+
+
+def _plain(kind: Any) -> Any:
+    import pyarrow as pa
+
+    return {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}.get(kind, kind)

@@ -1,0 +1,505 @@
+"""A resident handle of one Delta table: refresh, positions, commits (DESIGN 4.1, 4.2, 4.5).
+
+A handle belongs to one thread at a time.  The rule that everything here serves: a commit goes through
+the very snapshot whose transactions the caller read, so that a rival's commit of the same application
+conflicts (`Fenced`); after any exception nothing in memory is believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, write_deltalake
+from deltalake import Schema as DeltaSchema
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from silt.errors import Contended, Fenced, RetryLater, SiltError, UserError
+from silt.position import unpack
+from silt.target import query
+from silt.target.failures import Unreachable, translated
+from silt.target.feed import Feed, writer_properties
+from silt.target.log import LAST_CHECKPOINT, LOG, MARK, checkpoints, entry_path, entry_versions, hinted
+from silt.target.model import ColumnSpec, Foreign, Predicate, WriterHints
+from silt.target.schema import arrow, delta_field, missing, specs
+from silt.target.store import Stamp, Store, locate
+from silt.target.sync import fsync_path
+from silt.target.view import View
+
+CHECKPOINT_EVERY = 20
+"""Commits between checkpoints: a resident handle slows down beyond (FACTS, "Small cycle")."""
+
+_INTERVAL = "delta.checkpointInterval"
+_RETRIES = 3  # the library's own; the caller's, with jitter, are the ones that count (FACTS)
+_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)  # see Table.checkpoint
+
+
+class Table:
+    """An open Delta table.  `version` and all that is read from it belong to one snapshot."""
+
+    def __init__(self, store: Store, delta: DeltaTable) -> None:
+        self._store = store
+        self._files = store.files()
+        self._handle: DeltaTable | None = None
+        self._view: View | None = None
+        self._stamp: Stamp | None = None
+        self._opened_at = self._checkpointed = 0
+        self._adopt(delta)
+        self._acknowledged = self.version
+
+    # --- what it is -------------------------------------------------------------------------------
+
+    @property
+    def uri(self) -> str:
+        return self._store.uri
+
+    @property
+    def folder(self) -> Path | None:
+        """The table's folder on a local disk; None for a remote table."""
+        return self._store.folder
+
+    @property
+    def version(self) -> int:
+        return self._seen().version
+
+    @property
+    def columns(self) -> tuple[ColumnSpec, ...]:
+        return specs(self._delta().schema())
+
+    @property
+    def schema(self) -> Any:
+        """The table's pyarrow.Schema."""
+        return arrow(self._delta().schema())
+
+    @property
+    def partition_by(self) -> tuple[str, ...]:
+        return tuple(self._delta().metadata().partition_columns)
+
+    @property
+    def configuration(self) -> Mapping[str, str]:
+        return dict(self._delta().metadata().configuration)
+
+    @property
+    def description(self) -> str:
+        return self._delta().metadata().description or ""
+
+    # --- reading the log --------------------------------------------------------------------------
+
+    @property
+    def txns(self) -> Mapping[str, int]:
+        """Every transaction of the snapshot that a commit would go through (DESIGN 4.1)."""
+        return self._seen().txns
+
+    def position(self, app: str) -> tuple[int, bytes]:
+        """Batch number and packed position of `app`, (0, b"") without (`silt.position.unpack`)."""
+        return unpack(self.txns, app)
+
+    def refresh(self) -> bool:
+        """Go to the newest version; True when the table's metadata changed, or the table was replaced.
+
+        A refresh that fails drops the handle and opens anew.  Raises `Held` for a torn log entry,
+        `Contended` where the table is gone, `RetryLater` where the store does not answer.
+        """
+        before = self._shape()
+        try:
+            self._catch_up()
+        except (Unreachable, UserError):
+            self._forget()
+            raise
+        except (SiltError, OSError):
+            self._forget()
+            self._delta()
+        return self._shape() != before
+
+    @property
+    def foreign(self) -> tuple[Foreign, ...]:
+        """What others did since this handle was opened, or since `acknowledge`."""
+        return self.foreign_since(self._acknowledged)
+
+    def acknowledge(self) -> None:
+        """What others did so far is settled."""
+        self._acknowledged = self.version
+
+    def foreign_since(self, version: int) -> tuple[Foreign, ...]:
+        """What others did after `version` (a position's `built_on`), oldest first (DESIGN 4.5)."""
+        with self._translated():
+            return self._seen().since(version)
+
+    # --- commits ----------------------------------------------------------------------------------
+
+    def append(
+        self,
+        reader: Any,
+        *,
+        txns: Sequence[tuple[str, int]],
+        metadata: Mapping[str, str],
+        writer: WriterHints = WriterHints(),  # noqa: B008 -- frozen
+    ) -> int:
+        """Add the rows of `reader` (a pyarrow.RecordBatchReader) in one commit; the new version.
+
+        `txns` are `silt.position.pack`'s, each application exactly one past what `txns` says now.
+        Raises `Fenced` where a rival was first, `Contended` for other contention, `UserError` for rows
+        that do not fit the table; the reader's own exception comes out as it is.  After any exception
+        read again: the commit may have happened.
+        """
+        return self._write(reader, txns, metadata, writer, {"mode": "append"})
+
+    def replace(
+        self,
+        reader: Any,
+        *,
+        predicate: Predicate | None,
+        txns: Sequence[tuple[str, int]],
+        metadata: Mapping[str, str],
+        writer: WriterHints = WriterHints(),  # noqa: B008 -- frozen
+    ) -> int:
+        """Put the rows of `reader` in the place of those that match (all for None); else as `append`."""
+        self._refuse_deletion_vectors()
+        how: dict[str, Any] = {"mode": "overwrite"}
+        if predicate is not None:
+            how["predicate"] = query.predicate_sql(predicate)
+        return self._write(reader, txns, metadata, writer, how)
+
+    def empty(self, *, txns: Sequence[tuple[str, int]], metadata: Mapping[str, str]) -> int:
+        """Advance positions without a row: an empty append does make a commit (FACTS); as `append`."""
+        import pyarrow as pa
+
+        nothing = pa.RecordBatchReader.from_batches(arrow(self._delta().schema()), [])
+        return self.append(nothing, txns=txns, metadata=metadata)
+
+    def add_columns(self, columns: Sequence[ColumnSpec], *, metadata: Mapping[str, str]) -> None:
+        """Add those of `columns` that the table lacks, nullable; a rival's same addition is as good.
+
+        Raises `UserError` where one is there with another type, `Contended` after three lost races.
+        """
+        for _ in range(3):
+            lacking = missing(columns, self.columns, on=self.uri)
+            if not lacking:
+                return
+            try:
+                self._alter(lacking, metadata)
+            except Contended:
+                self.refresh()
+            else:
+                return
+        raise Contended("others keep changing the table's schema", on=self.uri)
+
+    def checkpoint(self) -> None:
+        """Write a checkpoint, clean up what the table's retention lets go, and open the handle anew."""
+        delta = self._delta()
+        with self._translated():
+            delta.create_checkpoint()
+            self._checkpointed = delta.version()
+            if self.configuration.get("delta.enableExpiredLogCleanup", "true").lower() == "true":
+                delta.cleanup_metadata()
+            self._reopen()
+
+    # --- reading rows -----------------------------------------------------------------------------
+
+    def rows(self, columns: Sequence[str], predicate: Predicate | None = None) -> Any:
+        """The matching rows as a pyarrow.RecordBatchReader, in no order."""
+        return self._query(query.rows_sql(columns, predicate))
+
+    def count(self, predicate: Predicate | None = None) -> int:
+        """How many rows match."""
+        (row,) = self._query(query.count_sql(predicate)).read_all().to_pylist()
+        return int(row["n"])
+
+    def distinct(self, column: str, predicate: Predicate | None = None) -> tuple[Any, ...]:
+        """The distinct values of a column among the matching rows, ordered."""
+        return tuple(self._query(query.distinct_sql(column, predicate)).read_all()[column].to_pylist())
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _translated(self) -> Any:
+        return translated(self.uri, self._store.options)
+
+    def _delta(self) -> DeltaTable:
+        if self._handle is None or self._view is None:
+            with self._translated():
+                self._adopt(_load(self._store))
+        assert self._handle is not None
+        return self._handle
+
+    def _seen(self) -> View:
+        self._delta()
+        assert self._view is not None
+        return self._view
+
+    def _adopt(self, delta: DeltaTable) -> None:
+        version = delta.version()
+        with self._translated():
+            self._view = View(self._files, version)
+            self._stamp = self._files.stamp(entry_path(version))
+            hint = hinted(self._files)
+        self._handle = delta
+        self._opened_at = version
+        self._checkpointed = hint.version if hint else 0
+
+    def _forget(self) -> None:
+        self._handle = self._view = self._stamp = None
+
+    def _shape(self) -> tuple[object, ...]:
+        meta = self._delta().metadata()
+        shape = (
+            meta.id,
+            meta.description,
+            tuple(meta.partition_columns),
+            tuple(sorted(meta.configuration.items())),
+        )
+        return (*shape, self._delta().schema().to_json())
+
+    def _catch_up(self) -> None:
+        seen = self._seen()
+        with self._translated():
+            if self._files.stamp(entry_path(seen.version)) != self._stamp:
+                self._replaced()
+                return
+            delta = self._delta()
+            delta.update_incremental()
+            self._advance(delta.version())
+            if delta.version() - self._opened_at >= CHECKPOINT_EVERY:
+                self._reopen()
+
+    def _replaced(self) -> None:
+        """The table was deleted and created again: delta-rs would stay at the old version for ever."""
+        self._forget()
+        self._acknowledged = self._seen().version
+
+    def _advance(self, version: int) -> None:
+        seen = self._seen()
+        if version != seen.version:
+            seen.advance(version)
+            self._stamp = self._files.stamp(entry_path(version))
+
+    def _reopen(self) -> None:
+        """A fresh handle, the transactions carried over: only newer entries are read."""
+        self._handle = _load(self._store)
+        self._opened_at = self._handle.version()
+        self._advance(self._opened_at)
+
+    def _write(
+        self,
+        reader: Any,
+        txns: Sequence[tuple[str, int]],
+        metadata: Mapping[str, str],
+        hints: WriterHints,
+        how: Mapping[str, Any],
+    ) -> int:
+        delta = self._delta()
+        self._fence(txns)
+        schema = arrow(delta.schema())
+        feed = Feed(reader, schema, on=self.uri)
+        try:
+            with self._translated():
+                write_deltalake(
+                    delta,
+                    feed.reader(),
+                    target_file_size=hints.file_bytes,
+                    writer_properties=writer_properties(schema, hints, feed.row_bytes),
+                    commit_properties=_commit(txns, metadata, retries=_RETRIES),
+                    post_commithook_properties=_HOOKS,
+                    **how,
+                )
+        except BaseException:
+            self._forget()
+            if feed.error is not None:
+                raise feed.error from None
+            raise
+        return self._committed(delta, txns)
+
+    def _fence(self, txns: Sequence[tuple[str, int]]) -> None:
+        """The handle may have been opened anew since the caller read it; then delta-rs sees no conflict."""
+        for app, batch in txns:
+            there = self.txns.get(app, 0)
+            if "#" not in app and there != batch - 1:
+                raise Fenced(
+                    f"batch {batch} does not follow the table's batch {there}",
+                    on=app,
+                    why="another process committed",
+                )
+
+    def _committed(self, delta: DeltaTable, txns: Sequence[tuple[str, int]]) -> int:
+        """Book a commit.  It is done: what fails from here on only means that all is read again."""
+        version = delta.version()
+        seen = self._seen()
+        try:
+            with self._translated():
+                if version == seen.version + 1:
+                    seen.committed(txns)
+                    self._stamp = self._files.stamp(entry_path(version))
+                self._advance(version)
+                self._upkeep(version)
+        except (SiltError, OSError):
+            self._forget()
+        return version
+
+    def _upkeep(self, version: int) -> None:
+        every = int(self.configuration.get(_INTERVAL, CHECKPOINT_EVERY))
+        if version % every == 0 or version - self._checkpointed >= 2 * every:
+            self.checkpoint()
+
+    def _alter(self, columns: Sequence[ColumnSpec], metadata: Mapping[str, str]) -> None:
+        delta = self._delta()
+        try:
+            with self._translated():
+                delta.alter.add_columns(
+                    [delta_field(column) for column in columns],
+                    commit_properties=_commit((), metadata, retries=0),
+                    post_commithook_properties=_HOOKS,
+                )
+        except BaseException:
+            self._forget()
+            raise
+        self._committed(delta, ())
+
+    def _refuse_deletion_vectors(self) -> None:
+        features = self._delta().protocol().reader_features or []
+        if "deletionVectors" in features and self._delta().deletion_vectors().read_all().num_rows:
+            raise UserError(
+                "the table holds deletion vectors, which a rewrite would undo",
+                on=self.uri,
+                hint="REORG TABLE ... APPLY (PURGE) in Databricks removes them",
+            )
+
+    def _query(self, sql: str) -> Any:
+        with self._translated():
+            return query.execute(self._delta(), sql)
+
+
+def _commit(
+    txns: Sequence[tuple[str, int]], metadata: Mapping[str, str], *, retries: int
+) -> CommitProperties:
+    """Transactions without `last_updated`, which never expire; the metadata twice: for silt, for people.
+
+    `userMetadata` is the column that DESCRIBE HISTORY shows.
+    """
+    shown = " ".join(f"{name}={value}" for name, value in metadata.items())
+    return CommitProperties(
+        custom_metadata={MARK: {**metadata, "txns": len(txns)}, "userMetadata": f"silt {shown}".strip()},
+        max_commit_retries=retries,
+        app_transactions=[Transaction(app, number) for app, number in txns],
+    )
+
+
+# --- opening and creating -------------------------------------------------------------------------
+
+
+def open_table(uri: str, options: Mapping[str, str]) -> Table | None:
+    """The Delta table at `uri`; None where there is none.
+
+    Raises `UserError` for a place that holds something else, or refuses access; `RetryLater`, in less
+    than 30 s, for a store that does not answer.  What only looks like "not found" is never None.
+    """
+    store = locate(uri, options)
+    with translated(uri, options):
+        return _open_local(store) if store.folder else _open_remote(store)
+
+
+def _open_local(store: Store) -> Table | None:
+    assert store.folder is not None
+    if store.folder.exists() and not store.folder.is_dir():
+        raise _no_table(store, "it is a file")
+    names = store.files().names(LOG)
+    if entry_versions(names) or checkpoints(names):
+        return Table(store, _load(store))
+    _refuse_others(store)
+    return None
+
+
+def _open_remote(store: Store) -> Table | None:
+    store.files().stamp(LAST_CHECKPOINT)  # with the short bounds: says early that nobody answers
+    try:
+        return Table(store, _load(store))
+    except TableNotFoundError as error:
+        if "No files in log segment" not in str(error):
+            raise
+        _refuse_others(store)
+        return None
+
+
+def _refuse_others(store: Store) -> None:
+    """Raise `UserError` where there is something else than a table."""
+    others = [name for name in store.files().names("") if name != LOG]
+    if others:
+        raise _no_table(store, f"it holds {len(others)} other files, {others[0]} among them")
+
+
+def _no_table(store: Store, why: str) -> UserError:
+    return UserError(
+        "this is not a Delta table", on=store.uri, why=why, hint="choose an empty place for the table"
+    )
+
+
+def _load(store: Store) -> DeltaTable:
+    return DeltaTable(store.url, storage_options=store.writing())
+
+
+def create_table(
+    uri: str,
+    options: Mapping[str, str],
+    *,
+    columns: Sequence[ColumnSpec],
+    partition_by: Sequence[str] = (),
+    description: str = "",
+    configuration: Mapping[str, str] | None = None,
+) -> Table:
+    """Create the table, or take the one that a rival created first: exactly one creator wins (DESIGN 4.2).
+
+    All columns are nullable.  The caller compares `columns` of what it gets: a winner's may differ.
+    Raises as `open_table`.
+    """
+    there = open_table(uri, options)
+    if there is not None:
+        return there
+    store = locate(uri, options)
+    with translated(uri, options):
+        if store.folder:
+            _make_folder(store.folder)
+        _create(
+            store,
+            columns,
+            partition_by,
+            description,
+            {_INTERVAL: str(CHECKPOINT_EVERY), **(configuration or {})},
+        )
+    made = open_table(uri, options)
+    if made is None:
+        raise RetryLater("the table was created, and is gone again", on=uri)
+    return made
+
+
+def _create(
+    store: Store,
+    columns: Sequence[ColumnSpec],
+    partition_by: Sequence[str],
+    description: str,
+    configuration: Mapping[str, str],
+) -> None:
+    try:
+        DeltaTable.create(
+            store.url,
+            DeltaSchema([delta_field(column) for column in columns]),
+            mode="error",
+            partition_by=list(partition_by),
+            description=description or None,
+            configuration=configuration,
+            storage_options=store.writing(),
+            commit_properties=_commit((), {}, retries=0),
+            post_commithook_properties=_HOOKS,
+            raise_if_key_not_exists=False,
+        )
+    except CommitFailedError:
+        return  # a rival created it between our look and our commit
+    except DeltaError as error:
+        if "already exists" not in str(error):
+            raise
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the folder and its parents, and sync each new one's entry in its parent (DESIGN 4.6)."""
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in reversed(new):
+        fsync_path(path.parent)
