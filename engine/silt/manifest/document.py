@@ -62,11 +62,11 @@ class Document:
     """
 
     file: str
-    lines: tuple[str, ...]
-    data: dict[str, Plain]
-    marks: Mapping[Path, Mark]
-    variables: Mapping[Path, tuple[str, ...]] = field(default_factory=dict)
-    pointers: Mapping[Path, str] = field(default_factory=dict)
+    lines: tuple[str, ...] = field(repr=False)
+    data: dict[str, Plain] = field(repr=False)
+    marks: Mapping[Path, Mark] = field(repr=False)
+    variables: Mapping[Path, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    pointers: Mapping[Path, str] = field(default_factory=dict, repr=False)
 
     def mark(self, path: Path) -> Mark:
         """The mark of `path`, or of the nearest node above it that was written."""

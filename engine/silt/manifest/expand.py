@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from silt.manifest.model import Manifest, Problem, Source, Stream
 from silt.manifest.rules import Rule, Rules, Stacked, stack
-from silt.manifest.streams import Draft, resolve
+from silt.manifest.streams import Draft, as_meant, resolve
 from silt.shapes import ascii_lower
 
 
@@ -181,7 +181,7 @@ def _collisions(manifest: Manifest, rules: Rules, streams: Iterable[Stream]) -> 
     running = [stream for stream in streams if stream.enabled]
     for stream in running:
         other = at.setdefault(_address(roots, stream), stream)
-        if other is not stream and (message := _clash(other, stream)):
+        if other is not stream and (message := _clash(manifest, other, stream)):
             yield _at_into(rules, stream, message, "give one of them another 'into'")
     for stream in running:
         above = _address(roots, stream).split("/")
@@ -200,14 +200,19 @@ def _address(roots: Mapping[str, str], stream: Stream) -> str:
     return f"{roots[stream.target].rstrip('/')}/{stream.into}"
 
 
-def _clash(first: Stream, second: Stream) -> str:
+def _clash(manifest: Manifest, first: Stream, second: Stream) -> str:
     """Why two streams may not share a table; nothing where they may."""
     where = f"writes to {second.into!r}, as stream {first.name!r} does"
     for stream in (first, second):
         if stream.mode != "append":
             return f"{where}: streams share a table only if both append, and {stream.name!r} is {stream.mode}"
-    by_accident = all("into" not in stream.places for stream in (first, second))
-    return f"{where}, because both names spell the same path" if by_accident else ""
+    by_accident = _meant(manifest, first) != _meant(manifest, second)
+    return f"{where}, because two names spell one path" if by_accident else ""
+
+
+def _meant(manifest: Manifest, stream: Stream) -> str:
+    stacked = stacked_for(manifest, stream.name, stream.table, stream.source)
+    return as_meant(_draft(manifest, stream.name, stream.table, stream.source, None), stacked).strip("/")
 
 
 def _at_into(rules: Rules, stream: Stream, message: str, hint: str) -> Problem:

@@ -120,7 +120,8 @@ class Stream:
     """One mapping, resolved: a table of a source to a Delta table of a target.
 
     `table` is exact here; patterns have been expanded.  `into` is the template with `{database}`
-    left in it where it was written (`path_for` fills it).  `lineage` None means the default of
+    left in it where it was written (`path_for` fills it); `{node}` is filled, and `separates_nodes`
+    says that it was there.  `lineage` None means the default of
     DESIGN 7; an empty tuple is `lineage: none`.  `places` maps a dotted setting (`cursor`,
     `columns.ts.type`) to where it was written, for problems found later.
     """
@@ -142,6 +143,7 @@ class Stream:
     batch: Batch = field(default_factory=Batch)
     tags: tuple[str, ...] = ()
     enabled: bool = True
+    separates_nodes: bool = False
     places: Mapping[str, Place] = field(default_factory=dict)
 
     @property

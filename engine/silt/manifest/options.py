@@ -78,6 +78,10 @@ KNOWN: dict[str, frozenset[str]] = {
 }
 """Kind of storage -> the option keys that mean something to it, lower case."""
 
+BREAKS_PATHS = "\\^|[]%#?"
+"""Characters that delta-rs 1.6 cannot have in a table's path (measured): it panics at ^ | [ ] and decodes %;
+a backslash divides, and # and ? end the path of a URI."""
+
 _SECRET_WORDS = ("secret", "key", "token", "sas", "password")
 _PUBLIC = frozenset(
     {"sse_kms_key_id", "sse_bucket_key_enabled", "federated_token_file", "web_identity_token_file"}

@@ -12,7 +12,7 @@ from pathlib import Path as FilePath
 from silt.errors import Secret
 from silt.manifest.document import Document, Path, Plain
 from silt.manifest.model import Problem, Source, Target
-from silt.manifest.options import SCHEMES, complaint, holds_secret, storage_of
+from silt.manifest.options import BREAKS_PATHS, SCHEMES, complaint, holds_secret, storage_of
 from silt.manifest.problems import did_you_mean
 from silt.manifest.rules import Rule, Rules, is_pattern
 from silt.manifest.units import duration
@@ -42,7 +42,7 @@ class Written:
 
 def absolute(path: str, base: FilePath) -> str:
     """A local path, relative to the manifest's folder, as an absolute one; `~` is the home folder."""
-    return os.path.normpath(base / FilePath(path).expanduser())
+    return os.path.normpath(base / (FilePath(path).expanduser() if path.startswith("~/") else path))
 
 
 def folder(written: Written, key: str, default: str) -> str:
@@ -87,9 +87,11 @@ def _target(written: Written, name: str, body: Plain) -> Target:
         scheme = uri.partition("://")[0]
         known = ", ".join(f"{s}://" for s in SCHEMES)
         written.complain(where, f"no storage is known for {scheme}://", f"known: {known} and plain paths")
-    return Target(
-        name=name, uri=root(uri, written.base), storage_options=_options(written, name, settings, storage)
-    )
+    place = root(uri, written.base)
+    broken = next((c for c in place if c in BREAKS_PATHS), None)
+    if broken:
+        written.complain(where, f"{place!r} holds {broken!r}, which delta-rs cannot have in a path")
+    return Target(name=name, uri=place, storage_options=_options(written, name, settings, storage))
 
 
 def root(uri: str, base: FilePath) -> str:

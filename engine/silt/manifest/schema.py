@@ -33,8 +33,11 @@ VARIABLE_DEFINITION: Schema = {
 
 
 def schema_text(name: str = "manifest") -> str:
-    """The text of a shipped schema: `manifest` or `uploader-config`.  Raises KeyError for another name."""
-    file = NAMES[name]
+    """The text of a shipped schema: `manifest` or `uploader-config`, or the name of its file.
+
+    Raises KeyError for another name.
+    """
+    file = name if name in NAMES.values() else NAMES[name]
     shipped = files("silt").joinpath("schemas", file)
     if shipped.is_file():
         return shipped.read_text(encoding="utf-8")

@@ -18,6 +18,7 @@ from silt.manifest.model import (
     Stream,
     Target,
 )
+from silt.manifest.options import BREAKS_PATHS
 from silt.manifest.problems import did_you_mean
 from silt.manifest.resolve import as_written
 from silt.manifest.rules import Rule, Setting, Slot, Stacked
@@ -28,6 +29,9 @@ UNUSED = {"overwrite": ("cursor", "on_reset")}
 """Settings that a mode does not use: written they are an error, inherited they are ignored (DESIGN 3)."""
 
 PLACEHOLDERS = ("stream", "table", "source", "database", "node")
+
+RESERVED = ("_silt_", "_rescued_data", "_deleted_at")
+"""Beginnings of lake names that are silt's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +81,7 @@ def resolve(draft: Draft, stacked: Stacked) -> tuple[Stream | None, list[Problem
     columns = _columns(settings)
     ignored = _ignored(draft, settings)
     cursor = CursorRule() if "cursor" in ignored else _cursor(settings)
-    _check_partitions(settings)
+    _check_lists(settings)
     if target is None:
         return None, settings.problems
     stream = Stream(
@@ -98,6 +102,7 @@ def resolve(draft: Draft, stacked: Stacked) -> tuple[Stream | None, list[Problem
         batch=_batch(settings),
         tags=tuple(settings.get("tags") or ()),
         enabled=settings.get("enabled") is not False,
+        separates_nodes="{node}" in (settings.get("into") or ""),
         places=_places(draft, stacked),
     )
     return (None if settings.problems else stream), settings.problems
@@ -143,31 +148,48 @@ def _target(draft: Draft, settings: _Settings) -> Target | None:
 
 def _into(draft: Draft, settings: _Settings) -> str:
     template = settings.get("into") or "{stream}"
-    values = {"stream": draft.name, "table": draft.table, "source": draft.source.name, "node": draft.node}
     for name in re.findall(r"\{([^{}]*)\}", template):
         if name not in PLACEHOLDERS:
             hint = (
                 did_you_mean(name, PLACEHOLDERS) or f"there is {', '.join(f'{{{p}}}' for p in PLACEHOLDERS)}"
             )
             settings.complain(("into",), f"{{{name}}} is no placeholder", hint)
-    path: str = re.sub(r"\{(stream|table|source|node)\}", lambda m: path_part(values[m[1]]), template)
+    path = filled(template, {name: path_part(value) for name, value in _values(draft).items()})
     _check_into(settings, template, path)
     return path.strip("/")
 
 
+def as_meant(draft: Draft, stacked: Stacked) -> str:
+    """`into` with the very names in it, before they are made fit for a path."""
+    setting = stacked.settings.get(("into",))
+    return filled(setting.value if setting else "{stream}", _values(draft))
+
+
+def filled(template: str, values: Mapping[str, str]) -> str:
+    """A template with its placeholders filled in, `{database}` left as it is."""
+    return re.sub(r"\{(stream|table|source|node)\}", lambda found: values[found[1]], template)
+
+
+def _values(draft: Draft) -> dict[str, str]:
+    return {"stream": draft.name, "table": draft.table, "source": draft.source.name, "node": draft.node}
+
+
 def path_part(name: str) -> str:
-    """A name as one segment of a path: separators and control characters become `_`."""
-    return "".join("_" if c in "/\\" or not c.isprintable() else c for c in name)
+    """A name as one segment of a path: what would divide or break the path becomes `_`."""
+    return "".join("_" if c in "/" + BREAKS_PATHS or not c.isprintable() else c for c in name)
 
 
 def _check_into(settings: _Settings, template: str, path: str) -> None:
     parts = path.rstrip("/").split("/")
+    broken = [c for c in path if c in BREAKS_PATHS]
     if template.startswith("/") or "://" in template:
         settings.complain(("into",), f"{template!r} is absolute: 'into' is a path under the target's uri")
     elif ".." in parts or "." in parts:
         settings.complain(("into",), f"{path!r} holds '..' or '.': 'into' stays below the target's uri")
     elif "" in parts or "_delta_log" in parts:
         settings.complain(("into",), f"{path!r} has an empty part or _delta_log in it", "name a folder")
+    elif broken:
+        settings.complain(("into",), f"{path!r} holds {broken[0]!r}, which delta-rs cannot have in a path")
 
 
 def _lineage(draft: Draft, settings: _Settings, target: Target) -> tuple[str, ...] | None:
@@ -248,8 +270,12 @@ def _columns(settings: _Settings) -> tuple[ColumnRule, ...]:
     names = list(dict.fromkeys(slot[1] for slot in settings.under("columns") if len(slot) > 1))
     _report_same(settings, ((("columns", name), name) for name in names), "column")
     rules = tuple(_column(settings, name) for name in names)
-    lake = ((("columns", r.name, "rename"), r.rename) for r in rules if r.rename)
-    _report_same(settings, ((_first_slot(settings, slot), name) for slot, name in lake), "lake column")
+    lake = [(("columns", r.name, "rename"), r.rename) for r in rules if r.rename]
+    lake += [(("columns", r.name, "value"), r.name) for r in rules if r.value is not None]
+    _report_same(settings, lake, "lake column")
+    for slot, name in lake:
+        if name.lower().startswith(RESERVED):
+            settings.complain(slot, f"{name!r} is a name of silt's own columns", "choose another")
     return rules
 
 
@@ -328,10 +354,13 @@ def _check_timezone(settings: _Settings, name: str, zone: Plain) -> None:
         settings.complain(("columns", name, "timezone"), f"{zone!r} is no time zone", hint)
 
 
-def _check_partitions(settings: _Settings) -> None:
-    named: list[str] = settings.get("partition_by") or []
-    if len({ascii_lower(column) for column in named}) < len(named):
+def _check_lists(settings: _Settings) -> None:
+    partitions: list[str] = settings.get("partition_by") or []
+    if len({ascii_lower(column) for column in partitions}) < len(partitions):
         settings.complain(("partition_by",), "names a column twice", "keep one")
+    select: list[str] = settings.get("select") or ["*"]
+    if all(column.startswith("-") for column in select):
+        settings.complain(("select",), "only leaves columns out, so none is left", 'begin with "*"')
 
 
 # --- when and how much ----------------------------------------------------------------------------
