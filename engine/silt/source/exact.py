@@ -1,0 +1,93 @@
+"""Small results as exact Python values, whatever mixture of storage classes a column holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.sql.elements import ColumnElement, TextClause
+from sqlalchemy.sql.selectable import SelectBase
+
+from silt.errors import UserError
+from silt.shapes import Value
+from silt.source.statement import compiled, exactly
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from sqlalchemy.sql.base import Executable
+
+    from silt.source.open import Connection
+
+# One batch: the class columns hold one class or NULL each, so a single batch can mistype none.
+_ONE_BATCH = 1 << 30
+
+
+def rows(connection: Connection, statement: Executable) -> list[tuple[Value, ...]]:
+    """All rows of `statement` (a Core select, or `text()`), each value by its storage class."""
+    if isinstance(statement, TextClause):
+        return _text_rows(connection, statement)
+    if not isinstance(statement, SelectBase):
+        raise TypeError(f"a select is needed, not {type(statement).__name__}")
+    sql, values = compiled(_tagged(statement))
+    batches = list(connection.execute(sql, values, _ONE_BATCH))
+    return [row for batch in batches for row in _decoded(batch, connection.encoding)]
+
+
+def _tagged(statement: SelectBase) -> sa.Select[Any]:
+    """`statement`, materialized once, with class, integer, real and bytes of each of its columns."""
+    # only the source's own rows are asked for once; MATERIALIZED also keeps its ORDER BY
+    inner = statement.cte("silt_rows").prefix_with("MATERIALIZED")
+    return sa.select(*(part for c in inner.c for part in tagged(c)))
+
+
+def tagged(value: ColumnElement[Any]) -> tuple[ColumnElement[Any], ...]:
+    """The storage class of `value`, then its integer, its real, and the bytes of its text or blob."""
+    kind = sa.func.typeof(value)
+    as_bytes = sa.cast(value, sa.types.BLOB())
+    return (
+        kind.label(None),
+        sa.case((kind == sa.literal_column("'integer'"), sa.type_coerce(value, sa.Integer()))).label(None),
+        sa.case((kind == sa.literal_column("'real'"), sa.type_coerce(value, sa.REAL()))).label(None),
+        sa.case((kind.in_([sa.literal_column("'text'"), sa.literal_column("'blob'")]), as_bytes)).label(None),
+    )
+
+
+def _decoded(batch: pa.RecordBatch, encoding: str) -> list[tuple[Value, ...]]:
+    columns = [batch.column(i).to_pylist() for i in range(batch.num_columns)]
+    quads = [columns[i : i + 4] for i in range(0, len(columns), 4)]
+    decoded = [[value(k, i, r, b, encoding) for k, i, r, b in zip(*quad, strict=True)] for quad in quads]
+    return list(zip(*decoded, strict=True))
+
+
+def value(kind: str, integer: int | None, real: float | None, raw: bytes | None, encoding: str) -> Value:
+    """One value out of its four parts; text in the database's encoding, bad bytes kept as surrogates."""
+    match kind:
+        case "integer":
+            return integer
+        case "real":
+            return real
+        case "text":
+            return decode(raw or b"", encoding)
+        case "blob":
+            return raw
+        case _:
+            return None
+
+
+def decode(raw: bytes, encoding: str) -> str:
+    """Text as SQLite stores it; bytes that are not text survive as surrogates."""
+    return raw.decode(encoding, "surrogateescape" if encoding == "UTF-8" else "surrogatepass")
+
+
+def _text_rows(connection: Connection, statement: TextClause) -> list[tuple[Value, ...]]:
+    """A `text()`: its column names are learnt from a first run; a PRAGMA comes as ADBC types it."""
+    sql, values = compiled(statement)
+    if sql.lstrip()[:6].upper() == "PRAGMA":
+        batches = connection.execute(sql, values, _ONE_BATCH)
+        return [row for batch in batches for row in zip(*batch.to_pydict().values(), strict=True)]
+    names = connection.names(sql, values)
+    if len(set(names)) != len(names):
+        raise UserError(
+            "two columns of the query have one name", why=", ".join(names), hint="name them with `as`"
+        )
+    return rows(connection, statement.columns(*(sa.column(exactly(name)) for name in names)))

@@ -1,0 +1,505 @@
+"""Rows of one snapshot as Arrow batches in the lake's schema: each exactly once, or an error.
+
+Two readers take ranges of rowids in turn and one queue, bounded by bytes, carries what they convert;
+where a scan cannot be cut by rowid, or is small, one reader does it (DESIGN 5).  Whatever the fast
+path refuses is read again, from the first row that was not delivered, on the careful path; what that
+cannot carry either is a `Misfit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import sqlalchemy as sa
+
+from silt import types
+from silt.errors import Misfit, RetryLater, SiltError, UserError
+from silt.shapes import Extract, Field, Key, Value
+from silt.source.channel import Channel
+from silt.source.convert import Unfit, converted, repeated
+from silt.source.open import Connection, Refused, Snapshot
+from silt.source.recipe import Recipe, Slot, null_predicate, predicate, recipe, unproved
+from silt.source.statement import key_column, relation, rowid, written
+
+__all__ = ["null_predicate", "predicate", "schema", "stream"]
+
+BATCH_BYTES: Final = 8 * 1024 * 1024
+QUEUE_BYTES: Final = 32 * 1024 * 1024
+MAX_BATCH_ROWS: Final = 65_536
+PIECE_ROWS: Final = 131_072
+PARALLEL_ROWS: Final = 200_000
+INLINE_ROWS: Final = 20_000
+_SAMPLE_ROWS: Final = 64
+_SMALL_FILE: Final = 64 * 1024 * 1024
+_LARGE_FILE: Final = 1024 * 1024 * 1024
+_CAREFUL_ROWS: Final = 8_192
+
+
+def schema(extract: Extract) -> pa.Schema:
+    """The Arrow schema of an extract's batches: its fields in their order, all nullable."""
+    return pa.schema([pa.field(f.name, types.to_arrow(f.type)) for f in extract.fields])
+
+
+def stream(
+    snapshot: Snapshot,
+    extract: Extract,
+    lo: Key | None,
+    hi: Key | None,
+    expected: int | None,
+    *,
+    only_nulls: tuple[int | None, int] | None = None,
+    loaded_at: datetime | None = None,
+    batch_bytes: int = BATCH_BYTES,
+) -> Generator[pa.RecordBatch, None, None]:
+    """The rows with lo < key <= hi (None: unbounded; no order: the whole table) as `schema(extract)`.
+
+    `expected` is their number, counted by the caller in the same snapshot (None: not known, not
+    checked).  `only_nulls` reads the rows with a NULL in the order instead, rowids past its first up
+    to its second.  `batch_bytes` bounds a batch, roughly.  The order of rows is free.  Close the
+    generator: its threads end with it.
+
+    Raises `Misfit` for a value that no path carries; `UserError` for a refused statement, keys out of
+    range or not unique; `RetryLater` for a count that differs; whatever the connection raises.
+    Nothing may be committed after an error.
+    """
+    first = snapshot.first
+    job = _Job(
+        extract=extract,
+        recipe=recipe(extract, lo, hi, nulls=only_nulls, wide=_wide(first, batch_bytes)),
+        batch_bytes=batch_bytes,
+        loaded_at=loaded_at or datetime.now(UTC),
+    )
+    if unproved(extract) and only_nulls is None:
+        _check_unique(first, extract, lo, hi)
+    pieces = _pieces(first, extract, lo, hi, expected, only_nulls, job.recipe)
+    job.batch_rows = _batch_rows(first, job, pieces, expected)
+    readers = snapshot.readers if len(pieces) > 1 and (expected or 0) >= PARALLEL_ROWS else (first,)
+    inline = expected is not None and expected <= INLINE_ROWS
+    rows = 0
+    with closing(_inline(first, job, pieces) if inline else _threaded(readers, job, pieces)) as batches:
+        for batch in batches:
+            rows += batch.num_rows
+            yield batch
+    if expected is not None and rows != expected:
+        raise RetryLater(
+            f"{rows:,} rows were read of {extract.table.name} where {expected:,} had been counted",
+            on=first.path,
+            hint="nothing was written; if it says so again, an index may be corrupt: sqlite3's "
+            "`PRAGMA integrity_check` tells",
+        )
+
+
+# --- the job and its pieces -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Piece:
+    """A range of rowids, both ends in it; for scans of another order the one piece is all of it."""
+
+    lo: int
+    hi: int
+
+
+@dataclass(slots=True, kw_only=True)
+class _Job:
+    """What all readers of one read share; `batch_rows` follows the size of the rows that come."""
+
+    extract: Extract
+    recipe: Recipe
+    batch_bytes: int
+    loaded_at: datetime
+    batch_rows: int = MAX_BATCH_ROWS
+    constants: dict[str, pa.Array] = field(default_factory=dict)
+
+    def adapt(self, batch: pa.RecordBatch) -> None:
+        """Fit `batch_rows` to the bytes of a row as last seen."""
+        self.batch_rows = _fitting(batch, self.batch_bytes)
+
+
+def _fitting(batch: pa.RecordBatch, batch_bytes: int) -> int:
+    size: int = batch.nbytes
+    each = max(size // max(batch.num_rows, 1), 1)
+    return max(1, min(MAX_BATCH_ROWS, batch_bytes // each))
+
+
+def _wide(connection: Connection, batch_bytes: int) -> int | None:
+    """Past which length a value is refused: offsets overflow silently past 2 GiB in a batch (FACTS).
+
+    A batch cannot outgrow a file of less than 1 GiB; larger ones pay for a length check.
+    """
+    return batch_bytes if connection.size() > _LARGE_FILE else None
+
+
+def _pieces(
+    connection: Connection,
+    extract: Extract,
+    lo: Key | None,
+    hi: Key | None,
+    expected: int | None,
+    nulls: tuple[int | None, int] | None,
+    how: Recipe,
+) -> Sequence[_Piece]:
+    if how.way != "rowid":
+        return [_Piece(lo=0, hi=0)]
+    bounds = _bounds(connection, extract, lo, hi, nulls)
+    if bounds is None:
+        return []
+    low, high = bounds
+    count = max(1, -(-(expected or 0) // PIECE_ROWS)) if (expected or 0) >= PARALLEL_ROWS else 1
+    step = max(1, -(-(high - low + 1) // count))
+    return [_Piece(lo=at, hi=min(at + step - 1, high)) for at in range(low, high + 1, step)]
+
+
+def _bounds(
+    connection: Connection,
+    extract: Extract,
+    lo: Key | None,
+    hi: Key | None,
+    nulls: tuple[int | None, int] | None,
+) -> tuple[int, int] | None:
+    """The least and greatest rowid that may be read; None when there is none."""
+    number = rowid(relation(extract.table), extract.table)
+    least, greatest = (sa.select(f(number)).scalar_subquery() for f in (sa.func.min, sa.func.max))
+    ((low, high),) = connection.rows(sa.select(least, greatest))
+    if low is None:
+        return None
+    if nulls is not None:
+        low, high = max(low, low if nulls[0] is None else nulls[0] + 1), min(high, nulls[1])
+    elif extract.order is not None and extract.order.kind == "rowid":
+        low = low if lo is None else max(low, _whole(lo) + 1)
+        high = high if hi is None else min(high, _whole(hi))
+    return (low, high) if low <= high else None
+
+
+def _whole(key: Key) -> int:
+    if len(key) != 1 or not isinstance(key[0], int):
+        raise ValueError(f"a rowid's key is one integer, not {key!r}")
+    return int(key[0])
+
+
+def _batch_rows(connection: Connection, job: _Job, pieces: Sequence[_Piece], expected: int | None) -> int:
+    """How many rows fit `batch_bytes`, by a few of them; a small file needs no look."""
+    small = connection.size() <= max(_SMALL_FILE, job.batch_bytes)
+    if small or not pieces or job.recipe.way == "any" or expected == 0:
+        return MAX_BATCH_ROWS
+    values = job.recipe.fast.values(pieces[0].lo if job.recipe.way == "rowid" else 0, pieces[0].hi)
+    try:
+        with closing(connection.execute(job.recipe.fast.sql, values, _SAMPLE_ROWS)) as batches:
+            first = next(batches, None)
+    except Refused:
+        return _CAREFUL_ROWS
+    return (
+        MAX_BATCH_ROWS if first is None or first.num_rows < _SAMPLE_ROWS else _fitting(first, job.batch_bytes)
+    )
+
+
+def _check_unique(connection: Connection, extract: Extract, lo: Key | None, hi: Key | None) -> None:
+    """Raise unless the order's columns tell a view's rows apart: two of one key would be lost or doubled."""
+    names = extract.order.columns if extract.order else ()
+    rel = relation(extract.table)
+    keys = [key_column(rel, extract.table, name) for name in names]
+    query = sa.select(sa.literal(1)).select_from(rel).where(predicate(extract, lo, hi))
+    if extract.where is not None:
+        query = query.where(written(extract.where))
+    if connection.rows(query.group_by(*keys).having(sa.func.count() > 1).limit(1)):
+        raise UserError(
+            f"the cursor ({', '.join(names)}) of {extract.table.name} does not tell its rows apart",
+            on=connection.path,
+            hint="declare columns that are unique together, the time first",
+        )
+
+
+# --- running --------------------------------------------------------------------------------------
+
+
+def _inline(
+    connection: Connection, job: _Job, pieces: Sequence[_Piece]
+) -> Generator[pa.RecordBatch, None, None]:
+    for piece in pieces:
+        yield from _read(connection, job, piece)
+
+
+def _threaded(
+    readers: Sequence[Connection], job: _Job, pieces: Sequence[_Piece]
+) -> Generator[pa.RecordBatch, None, None]:
+    """The pieces, each taken by the next free reader; one reader means a prefetch.
+
+    The channel re-raises a reader's error and, when the consumer stops, stops the readers.
+    """
+    waiting = iter(pieces)
+    with Channel(QUEUE_BYTES) as channel:
+        for reader in readers:
+            channel.work(partial(_serve, reader, job, channel, waiting))
+        yield from channel
+
+
+def _serve(connection: Connection, job: _Job, channel: Channel, waiting: Iterator[_Piece]) -> None:
+    while (piece := channel.take(waiting)) is not None:
+        with closing(_read(connection, job, piece)) as batches:
+            for batch in batches:
+                if not channel.put(batch):
+                    return
+
+
+# --- one piece ------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far a piece has come: rows delivered, and the last rowid of a scan by rowid."""
+
+    rows: int = 0
+    last: int | None = None
+
+
+def _read(connection: Connection, job: _Job, piece: _Piece) -> Generator[pa.RecordBatch, None, None]:
+    """A piece on the fast path; from where that is refused, on the careful one."""
+    progress = _Progress()
+    if job.recipe.way != "any":
+        try:
+            yield from _fast(connection, job, piece, progress)
+        except (Refused, Unfit) as refusal:
+            _explain_statement(refusal, connection, job)
+        else:
+            return
+    yield from _careful(connection, job, piece, progress)
+
+
+def _explain_statement(refusal: Exception, connection: Connection, job: _Job) -> None:
+    """A statement that cannot be prepared at all is the user's to fix, no misfit."""
+    why = refusal.why if isinstance(refusal, Refused) else ""
+    if "prepare" in why:
+        raise UserError(
+            f"{job.extract.table.name} cannot be read", on=connection.path, why=why, hint=_hint(job.extract)
+        ) from refusal
+
+
+def _hint(extract: Extract) -> str:
+    where = f"check `where: {extract.where}`; " if extract.where is not None else ""
+    return where + "the table may have changed since it was planned: plan again"
+
+
+def _start(job: _Job, piece: _Piece, progress: _Progress) -> int:
+    """Where a statement begins: a rowid, or the number of rows to pass over."""
+    if job.recipe.way != "rowid":
+        return progress.rows
+    return piece.lo if progress.last is None else progress.last + 1
+
+
+def _fast(
+    connection: Connection, job: _Job, piece: _Piece, progress: _Progress
+) -> Generator[pa.RecordBatch, None, None]:
+    how = job.recipe
+    values = how.fast.values(_start(job, piece, progress), piece.hi)
+    with closing(connection.execute(how.fast.sql, values, job.batch_rows)) as batches:
+        for raw in _rows(batches, how.arrow):
+            made = _assembled(job, raw.column(0), {id(s): raw.column(i + 1) for i, s in enumerate(how.slots)})
+            _advance(job, piece, raw.column(0), progress)
+            yield made
+            job.adapt(raw)
+
+
+def _rows(batches: Iterator[pa.RecordBatch], wanted: tuple[pa.DataType, ...]) -> Iterator[pa.RecordBatch]:
+    """Batches without the lead row.  Raises `Unfit` where a misfit in the first batch changed a type."""
+    for number, batch in enumerate(batches):
+        if number == 0:
+            if tuple(batch.schema.types) != wanted:
+                raise Unfit("a misfit among the first rows changed a column's type")
+            batch = batch.slice(1)  # noqa: PLW2901  (the lead row ends here)
+        if batch.num_rows:
+            yield batch
+
+
+def _advance(job: _Job, piece: _Piece, keys: pa.Array, progress: _Progress) -> None:
+    """Note how far the piece has come; rowids must rise strictly inside it, so none comes twice."""
+    if job.recipe.way == "rowid":
+        first, last = keys[0].as_py(), keys[-1].as_py()
+        floor = piece.lo if progress.last is None else progress.last + 1
+        rising = len(keys) == 1 or pc.all(pc.greater(keys[1:], keys[:-1])).as_py()
+        if not (rising and first >= floor and last <= piece.hi):
+            raise _out_of_range(job)
+        progress.last = last
+    progress.rows += len(keys)
+
+
+def _out_of_range(job: _Job) -> SiltError:
+    return UserError(
+        f"rows outside the range asked for came from {job.extract.table.name}",
+        hint="nothing was written; a `where` with unbalanced parentheses does this",
+    )
+
+
+def _assembled(job: _Job, keys: pa.Array, columns: dict[int, pa.Array]) -> pa.RecordBatch:
+    """The lake's columns in their order.  Raises `Unfit`."""
+    slots = {id(s.field): s for s in job.recipe.slots}
+    made = [_column(job, f, slots.get(id(f)), keys, columns) for f in job.extract.fields]
+    return pa.RecordBatch.from_arrays(made, schema=schema(job.extract))
+
+
+def _column(job: _Job, f: Field, slot: Slot | None, keys: pa.Array, columns: dict[int, pa.Array]) -> pa.Array:
+    if slot is not None:
+        return converted(columns[id(slot)], f)
+    by_rowid = job.recipe.way != "any" and (job.extract.table.rowid_alias or job.extract.table.rowid)
+    if f.source is not None or (f.lineage == "rowid" and by_rowid):
+        return keys
+    return _constant(job, f, len(keys))
+
+
+def _constant(job: _Job, f: Field, length: int) -> pa.Array:
+    """A slice of one long column of the constant, made once and lengthened when needed."""
+    known = job.constants.get(f.name)
+    if known is None or len(known) < length:
+        known = job.constants[f.name] = repeated(_constant_value(job, f), f.type, length)
+    return known.slice(0, length)
+
+
+def _constant_value(job: _Job, f: Field) -> object:
+    match f.lineage:
+        case "node":
+            return job.extract.node
+        case "database":
+            return job.extract.database
+        case "loaded_at":
+            return job.loaded_at
+        case _:
+            return types.constant(f.value, f.type)
+
+
+# --- the careful path -----------------------------------------------------------------------------
+
+_PARTS: Final = ("integer", "real", "text", "blob")
+
+
+def _careful(
+    connection: Connection, job: _Job, piece: _Piece, progress: _Progress
+) -> Generator[pa.RecordBatch, None, None]:
+    """What is left of a piece, each value by its own class: delivered if the type holds it exactly."""
+    prepared = job.recipe.careful
+    values = prepared.values(_start(job, piece, progress), piece.hi)
+    wanted = (pa.int64(), pa.int64(), *((pa.string(), *map(_arrow, _PARTS)) * len(job.recipe.slots)))
+    try:
+        with closing(connection.execute(prepared.sql, values, min(job.batch_rows, _CAREFUL_ROWS))) as batches:
+            for raw in _rows(batches, wanted):
+                if pc.min(raw.column(1)).as_py() != 1:
+                    raise _out_of_range(job)
+                columns = {
+                    id(s): _judged(connection, job, raw, i, progress.rows)
+                    for i, s in enumerate(job.recipe.slots)
+                }
+                made = pa.RecordBatch.from_arrays(
+                    [_finished(job, f, raw.column(0), columns) for f in job.extract.fields],
+                    schema=schema(job.extract),
+                )
+                _advance(job, piece, raw.column(0), progress)
+                yield made
+    except Refused as refusal:
+        raise UserError(
+            f"{job.extract.table.name} cannot be read",
+            on=connection.path,
+            why=refusal.why,
+            hint=_hint(job.extract),
+        ) from refusal
+
+
+def _arrow(stored: str) -> pa.DataType:
+    return {"integer": pa.int64(), "real": pa.float64(), "text": pa.string(), "blob": pa.binary()}[stored]
+
+
+def _finished(job: _Job, f: Field, keys: pa.Array, columns: dict[int, pa.Array]) -> pa.Array:
+    slot = next((s for s in job.recipe.slots if s.field is f), None)
+    return _column(job, f, None, keys, {}) if slot is None else columns[id(slot)]
+
+
+def _judged(connection: Connection, job: _Job, raw: pa.RecordBatch, index: int, before: int) -> pa.Array:
+    """A column as its field's type: whole where all is of the expected class, else value by value."""
+    slot = job.recipe.slots[index]
+    kinds, *parts = (raw.column(2 + 5 * index + i) for i in range(5))
+    by_class = dict(zip(_PARTS, parts, strict=True))
+    if set(pc.unique(kinds).to_pylist()) <= {slot.stored, "null"}:
+        try:
+            return converted(by_class[slot.stored], slot.field)
+        except Unfit:
+            pass
+    made = []
+    for row in range(raw.num_rows):
+        value, f = _value(by_class, row), slot.field
+        try:
+            made.append(types.exact(value, f.type, f.format, f.timezone))
+        except ValueError as error:
+            at = _where(connection, job, raw.column(0)[row].as_py(), before + row)
+            raise _misfit(connection, job, slot, value, at, str(error)) from None
+    return pa.array(made, types.to_arrow(slot.field.type))
+
+
+def _value(parts: dict[str, pa.Array], row: int) -> Value:
+    for name, array in parts.items():
+        if array[row].is_valid:
+            return _text(array, row) if name == "text" else array[row].as_py()
+    return None
+
+
+def _text(array: pa.Array, row: int) -> str:
+    """The text of a row, bytes that are no UTF-8 as surrogates."""
+    raw: bytes = array.slice(row, 1).view(pa.binary())[0].as_py()
+    return raw.decode("utf-8", "surrogateescape")
+
+
+_SHOWN: Final = 60
+
+
+def _misfit(connection: Connection, job: _Job, slot: Slot, value: Value, at: str, why: str) -> Misfit:
+    name = slot.field.source
+    other = (
+        ""
+        if slot.stored == "text"
+        else f", or give the column another type: columns: {{{name}: {{type: string}}}}"
+    )
+    held = f"{storage_class(value)} {shown(value)}{at}"
+    return Misfit(
+        f"{job.extract.table.name}.{name} holds {held}: no {slot.field.type}",
+        on=connection.path,
+        why=_plainly(value, why),
+        hint=f"mend the value{other}",
+    )
+
+
+def _where(connection: Connection, job: _Job, rowid_: int, number: int) -> str:
+    """Which row, in words: by its rowid, else by its key, looked up by the row's place in the scan."""
+    table = job.extract.table
+    names = job.recipe.key_names
+    if job.recipe.way != "any" and (own := table.rowid_alias or table.rowid):
+        return f" at {own} {rowid_}"
+    if not names:
+        return f" in row {number + 1}"
+    ((*key,),) = connection.rows(job.recipe.key_at(number))
+    return f" at ({', '.join(names)}) = ({', '.join(shown(v) for v in key)})"
+
+
+def _plainly(value: Value, why: str) -> str:
+    broken = isinstance(value, str) and any("\udc80" <= c <= "\udcff" for c in value)
+    return "its bytes are not UTF-8" if broken else why
+
+
+def storage_class(value: Value) -> str:
+    """SQLite's word for the class of a value."""
+    names: dict[type[Any], str] = {int: "integer", float: "real", str: "text", bytes: "blob"}
+    return names.get(type(value), "null")
+
+
+def shown(value: Value) -> str:
+    """A value for an error message, shortened; blobs and broken text by their bytes."""
+    match value:
+        case bytes():
+            return f"x'{value[:20].hex()}'" + ("..." if len(value) > 20 else "")
+        case str():
+            text = ascii(value) if any("\udc80" <= c <= "\udcff" for c in value) else repr(value)
+            return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+        case _:
+            return repr(value)

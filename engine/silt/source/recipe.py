@@ -1,0 +1,348 @@
+"""How an extract is read: which columns in which order, with which guards, over which ranges.
+
+A recipe is built once for a read and compiled once; pieces of it differ in bound values only.
+
+The fast statement is `lead UNION ALL rows`: ADBC types a column by its first batch, so one typed row
+leads and is dropped (FACTS).  Column 0 is the scan's key, into which all guards are folded: where one
+fires, `json('silt:misfit')` raises and the range goes to the careful path.  The careful statement
+shows every value's class and the value in a column of that class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.sql import operators
+from sqlalchemy.sql.elements import ColumnElement, UnaryExpression
+
+from silt import types
+from silt.errors import UserError
+from silt.shapes import Extract, Field, Key, Order, Table, Value
+from silt.source.statement import col, key_column, nullable, relation, rowid, template, written
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MISFIT: Final = "silt:misfit"
+_LEAD: Final = {"integer": "0", "real": "0.5", "text": "''", "blob": "x''"}
+_LO: Final = "silt_lo"
+_HI: Final = "silt_hi"
+LEAST_ROWID: Final = -(2**63)
+
+
+# --- which rows -----------------------------------------------------------------------------------
+
+
+def predicate(extract: Extract, lo: Key | None, hi: Key | None) -> ColumnElement[bool]:
+    """lo < key <= hi on the qualified source columns (None: no bound), rows with a NULL in it left out.
+
+    Without `where`; true for an extract without an order.
+    """
+    order = extract.order
+    if order is None:
+        return sa.true()
+    left, right = _sides(extract.table, order.columns, lo), _sides(extract.table, order.columns, hi)
+    bounds = [] if left is None else [left[0] > left[1]]
+    bounds += [] if right is None else [right[0] <= right[1]]
+    return sa.and_(sa.true(), *bounds, *_no_nulls(extract.table, order.columns))
+
+
+def _sides(table: Table, names: Sequence[str], key: Key | None) -> tuple[Any, Any] | None:
+    """The two sides of a comparison: plain for one column, row values for several."""
+    if key is None:
+        return None
+    rel = relation(table)
+    columns = [key_column(rel, table, name) for name in names]
+    values = [sa.literal(value) for value in key]
+    if len(columns) == 1:
+        return columns[0], values[0]
+    return sa.tuple_(*columns), sa.tuple_(*values)
+
+
+def _no_nulls(table: Table, names: Sequence[str]) -> list[ColumnElement[bool]]:
+    return [col(relation(table), name).is_not(None) for name in names if nullable(table, name)]
+
+
+def null_predicate(extract: Extract, after: int | None, upto: int) -> ColumnElement[bool]:
+    """Rows with a NULL in the order, rowids past `after` up to `upto`."""
+    table = extract.table
+    names = extract.order.columns if extract.order else ()
+    rel = relation(table)
+    number = rowid(rel, table)
+    if number is None:
+        raise UserError(
+            f"{table.name} has no rowid to read rows with a NULL cursor by", hint="declare another cursor"
+        )
+    empty = sa.or_(sa.false(), *(col(rel, name).is_(None) for name in names if nullable(table, name)))
+    return sa.and_(empty, number <= upto, *(() if after is None else (number > after,)))
+
+
+# --- how they are scanned -------------------------------------------------------------------------
+
+Way = Literal["rowid", "key", "index", "any"]
+
+
+def way(extract: Extract) -> Way:
+    """The order of the scan, which lets a refused range be taken up after what was delivered.
+
+    `rowid`: by rowid, in ranges of it; `key`: a WITHOUT ROWID table by its primary key; `index`: by
+    the order's columns, which an index gives; `any`: a view's, which nothing fixes.
+    """
+    table, order = extract.table, extract.order
+    if table.kind == "view":
+        return "any"
+    lead = order.columns[0] if order is not None and order.kind == "columns" else None
+    if lead is not None and lead != (table.rowid_alias or table.rowid) and _indexed(table, lead):
+        return "index"
+    return "key" if table.without_rowid or (table.rowid_alias or table.rowid) is None else "rowid"
+
+
+def _indexed(table: Table, name: str) -> bool:
+    if table.without_rowid and table.primary_key[:1] == (name,):
+        return False  # the table itself is that index
+    return any(index.columns[:1] == (name,) for index in table.indexes)
+
+
+def unproved(extract: Extract) -> bool:
+    """Whether nothing in the schema keeps the order's key unique: a view's declared columns."""
+    return extract.order is not None and extract.table.kind == "view"
+
+
+# --- what is read of a row ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """A source column of the statement: read as `stored` (a storage class) for one field."""
+
+    field: Field
+    stored: str
+    value: ColumnElement[Any]
+    guard: types.Guard
+
+    @property
+    def arrow(self) -> pa.DataType:
+        return arrow_of(self.stored)
+
+
+def arrow_of(stored: str) -> pa.DataType:
+    """The Arrow type that ADBC gives a column led by a value of that class."""
+    import pyarrow as pa
+
+    return {"integer": pa.int64(), "real": pa.float64(), "text": pa.string(), "blob": pa.binary()}[stored]
+
+
+def _slot(table: Table, field: Field) -> Slot:
+    value = col(relation(table), field.source or "")
+    column = table.column(field.source or "")
+    declared = column.declared if column is not None else ""
+    if field.format == types.RENDERED:
+        return Slot(field=field, stored="text", value=rendered(value), guard="none")
+    kind = types.affinity(declared, strict=table.strict) if table.kind == "table" else "BLOB"
+    stored = types.stored_class(field.type, field.format, kind)
+    return Slot(field=field, stored=stored, value=value, guard=types.guard(stored, kind, strict=table.strict))
+
+
+def rendered(value: ColumnElement[Any]) -> ColumnElement[str]:
+    """Any class as text without loss: blobs as x'HEX', reals as `quote` spells them (DESIGN 6)."""
+    kind = sa.func.typeof(value)
+    return sa.case(
+        (
+            kind == _word("blob"),
+            _plain("'x'''").concat(sa.func.hex(value)).concat(_plain("''''")),
+        ),
+        (kind == _word("real"), sa.func.quote(value)),
+        else_=sa.cast(value, sa.TEXT()),
+    )
+
+
+def _plain(sql: str) -> ColumnElement[Any]:
+    """A constant of silt's own, written out: never a name, never a user's."""
+    return sa.literal_column(sql)
+
+
+def _word(text: Literal["blob", "real", "text", "integer"]) -> ColumnElement[str]:
+    return _plain(f"'{text}'")
+
+
+def _bare(value: ColumnElement[Any]) -> ColumnElement[Any]:
+    """(+c COLLATE BINARY): no affinity, no application's collation, so that classes sort (FACTS, guards)."""
+    plain: UnaryExpression[Any] = UnaryExpression(value, operator=operators.custom_op("+"))
+    return plain.collate("BINARY")
+
+
+def _fires(slot: Slot) -> ColumnElement[bool] | None:
+    """The condition under which the slot's value would change silently."""
+    bare, text, blob = _bare(slot.value), _plain("''"), _plain("x''")
+    match slot.guard:
+        case "inexact":
+            low, high = _plain(str(-types.EXACT)), _plain(str(types.EXACT))
+            return sa.and_(sa.func.typeof(slot.value) == _word("integer"), sa.not_(bare.between(low, high)))
+        case "not_text_affine":
+            return bare >= blob
+        case "not_text":
+            return sa.or_(bare < text, bare >= blob)
+        case "not_blob":
+            return bare < blob
+        case _:
+            return None
+
+
+# --- statements -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """Compiled SQL whose range, or offset, is bound anew for each piece."""
+
+    sql: str
+    names: tuple[str, ...]
+    known: dict[str, Value]
+
+    def values(self, lo: int, hi: int) -> tuple[Value, ...]:
+        """The parameters for the rowids from `lo` to `hi`; for other scans `lo` rows are passed over."""
+        return tuple({**self.known, _LO: lo, _HI: hi}[name] for name in self.names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How one read is done.  `wide` is the length in bytes past which a value is refused, or None."""
+
+    extract: Extract
+    condition: ColumnElement[bool]
+    range: ColumnElement[bool]
+    way: Way
+    wide: int | None = None
+
+    @cached_property
+    def slots(self) -> tuple[Slot, ...]:
+        """Source columns to read; the rowid itself is column 0 already."""
+        table, alias = self.extract.table, self.key_name
+        read = (f for f in self.extract.fields if f.source is not None)
+        return tuple(_slot(table, f) for f in read if not (f.source == alias and f.type == "bigint"))
+
+    @cached_property
+    def key_name(self) -> str | None:
+        """The column whose values are column 0: the rowid's alias, where the scan goes by rowid."""
+        return self.extract.table.rowid_alias if self.way != "any" else None
+
+    @cached_property
+    def key(self) -> ColumnElement[Any]:
+        """What column 0 holds: the rowid where there is one, else 0."""
+        number = rowid(relation(self.extract.table), self.extract.table) if self.way != "any" else None
+        return _plain("0") if number is None else number
+
+    @cached_property
+    def fast(self) -> Prepared:
+        lead: sa.Select[Any] = sa.select(
+            *(_plain(_LEAD[s]).label(f"c{i}") for i, s in enumerate(self._classes))
+        )
+        values = [self._guarded(), *(s.value for s in self.slots)]
+        return self._prepared(lead, values)
+
+    @cached_property
+    def careful(self) -> Prepared:
+        """Column 0 the rowid, column 1 whether the row lies in the range; then five a slot."""
+        parts = [self.key, self.range.is_(True), *(p for s in self.slots for p in _parts(s.value))]
+        kinds = ["integer", "integer", *(("text", "integer", "real", "text", "blob") * len(self.slots))]
+        lead: sa.Select[Any] = sa.select(*(_plain(_LEAD[k]).label(f"c{i}") for i, k in enumerate(kinds)))
+        return self._prepared(lead, parts)
+
+    @property
+    def key_names(self) -> tuple[str, ...]:
+        """The columns that tell a row apart where no rowid does."""
+        order = self.extract.order
+        return order.columns if order is not None else self.extract.table.primary_key
+
+    def key_at(self, number: int) -> sa.Select[Any]:
+        """The key of the row at a place of the scan, from 0."""
+        rel = relation(self.extract.table)
+        named = [col(rel, name).label(f"c{i}") for i, name in enumerate(self.key_names)]
+        return self._scan(named).params({_LO: number}).limit(1)
+
+    @property
+    def _classes(self) -> tuple[str, ...]:
+        return ("integer", *(s.stored for s in self.slots))
+
+    @property
+    def arrow(self) -> tuple[pa.DataType, ...]:
+        """What the first batch of the fast statement must be typed as."""
+        return tuple(arrow_of(s) for s in self._classes)
+
+    def _guarded(self) -> ColumnElement[Any]:
+        fires = [f for s in self.slots if (f := _fires(s)) is not None]
+        fires += [sa.not_(self.range.is_(True))] if self.way != "rowid" or self.extract.order is None else []
+        fires += self._too_wide()
+        if not fires:
+            return self.key
+        refusal = sa.func.json(_plain(f"'{MISFIT}'"))
+        return sa.case((sa.or_(*fires), refusal), else_=self.key)
+
+    def _too_wide(self) -> list[ColumnElement[bool]]:
+        if self.wide is None:
+            return []
+        limit = _plain(str(self.wide))
+        return [sa.func.octet_length(s.value) > limit for s in self.slots if s.stored in ("text", "blob")]
+
+    def _prepared(self, lead: sa.Select[Any], values: Sequence[ColumnElement[Any]]) -> Prepared:
+        named = [value.label(f"c{i}") for i, value in enumerate(values)]
+        sql, names, known = template(sa.union_all(lead, self._scan(named)))
+        return Prepared(sql=sql, names=names, known={k: v for k, v in known.items() if k not in (_LO, _HI)})
+
+    def _scan(self, named: Sequence[ColumnElement[Any]]) -> sa.Select[Any]:
+        """The rows: by rowid in a range of it; else in a fixed order, past the rows delivered before.
+
+        NOT INDEXED leaves SQLite the table's own order; a LIMIT of -1 keeps an inner ORDER BY alive
+        under UNION ALL, where one outside would merge the lead row into the rows (FACTS).
+        """
+        table = self.extract.table
+        rel = relation(table)
+        rows = sa.select(*named).select_from(rel).where(self.condition)
+        if self.extract.where is not None:
+            rows = rows.where(written(self.extract.where))
+        if self.way == "rowid":
+            ranged = self.key.between(
+                sa.bindparam(_LO, type_=sa.Integer()), sa.bindparam(_HI, type_=sa.Integer())
+            )
+            return rows.where(ranged).with_hint(rel, "NOT INDEXED", "sqlite")
+        if self.way == "key":
+            rows = rows.with_hint(rel, "NOT INDEXED", "sqlite")
+        elif self.way == "index" and self.extract.order is not None:
+            rows = rows.order_by(*(key_column(rel, table, n) for n in self.extract.order.columns))
+        inner = rows.limit(-1).offset(sa.bindparam(_LO, type_=sa.Integer())).subquery("silt_scan")
+        return sa.select(*inner.c)
+
+
+def _parts(value: ColumnElement[Any]) -> tuple[ColumnElement[Any], ...]:
+    kind = sa.func.typeof(value)
+    by_class = (sa.case((kind == _word(name), value)) for name in ("integer", "real", "text", "blob"))
+    return (kind, *by_class)
+
+
+def recipe(
+    extract: Extract,
+    lo: Key | None,
+    hi: Key | None,
+    *,
+    nulls: tuple[int | None, int] | None = None,
+    wide: int | None = None,
+) -> Recipe:
+    """The recipe for lo < key <= hi, or for the rows with a NULL cursor in the rowids of `nulls`."""
+    if nulls is not None:
+        within = null_predicate(extract, *nulls)
+        return Recipe(extract=extract, condition=within, range=within, way="rowid", wide=wide)
+    within = predicate(extract, lo, hi)
+    scan = way(extract)
+    # a rowid order's range is that of its pieces: closed, and bound for each
+    by_rowid = scan == "rowid" and _by_rowid(extract.order)
+    return Recipe(
+        extract=extract, condition=sa.true() if by_rowid else within, range=within, way=scan, wide=wide
+    )
+
+
+def _by_rowid(order: Order | None) -> bool:
+    return order is None or order.kind == "rowid"
