@@ -16,6 +16,7 @@ from typing import Any
 
 from silt.manifest.model import Place, Problem, Scalar
 from silt.manifest.problems import ManifestInvalid
+from silt.manifest.redact import Blot, blotted, guessed, is_sensitive
 from silt.manifest.slips import explain
 
 Path = tuple[str | int, ...]
@@ -55,7 +56,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """One file: its plain data (a map), the mark of each path, and its lines for messages.
+    """One file: its plain data (a map), the mark of each path, and its lines for messages, secrets blotted.
 
     `variables` names what each expanded value came from, once `interpolate` has run.  `pointers`
     are the names, for messages, of paths that the file spells otherwise (a lifted flat config).
@@ -172,15 +173,22 @@ def parse(text: str, file: str) -> Document:
     try:
         reader = _Plain(_root(text, lines))
     except _Refused as refused:
-        problem = problem_at(file, lines, refused.line, refused.column, "", refused.message, refused.hint)
+        safe = guessed(lines)
+        problem = problem_at(file, safe, refused.line, refused.column, "", refused.message, refused.hint)
         raise ManifestInvalid([problem]) from None
-    document = Document(file=file, lines=lines, data=reader.data, marks=reader.marks)
+    safe = blotted(lines, _blots(reader.marks))
     if reader.problems:
         raise ManifestInvalid(
-            problem_at(file, lines, line, column, pointer(path), message, hint)
+            problem_at(file, safe, line, column, pointer(path), message, hint)
             for line, column, path, message, hint in reader.problems
         )
-    return document
+    return Document(file=file, lines=safe, data=reader.data, marks=reader.marks)
+
+
+def _blots(marks: Mapping[Path, Mark]) -> Iterator[Blot]:
+    for path, mark in marks.items():
+        if mark.text and is_sensitive(path):
+            yield mark.line, mark.column, mark.key_column, mark.text
 
 
 def _root(text: str, lines: tuple[str, ...]) -> _Node:
@@ -203,13 +211,7 @@ def _the_map(documents: list[_Node]) -> _Node:
         )
     root = documents[0] if documents else _Node(line=1, column=1)
     if root.pairs is None:
-        got = (
-            f"a list of {len(root.items)}"
-            if root.items is not None
-            else f"{root.text!r}"
-            if root.text
-            else "nothing"
-        )
+        got = "a list" if root.items is not None else repr(root.text[:40]) if root.text else "nothing"
         raise _Refused(
             root.line, root.column, f"a manifest is a map of keys, got {got}", "begin with 'version: 1'"
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from silt.manifest.redact import guessed
+
 Slip = tuple[int, int, str, str]
 """Line, column (from 1), what is wrong, what to do."""
 
@@ -99,6 +101,6 @@ def _indent(line: int, column: int, text: str, problem: str, context: str) -> Sl
             "quote a value that holds ': '",
         )
     if "block mapping" in context or "could not find expected ':'" in problem:
-        what = f"{text.strip()!r} does not line up with the keys above it, or lacks its ': '"
+        what = f"{guessed((text,))[0].strip()!r} does not line up with the keys above it, or lacks its ': '"
         return line, column, what, "give keys of one map the same indentation, and write key: value"
     return None

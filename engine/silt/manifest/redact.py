@@ -1,0 +1,65 @@
+"""Source lines for messages, with what may be a secret blotted out (DESIGN 3: redacted everywhere).
+
+A problem prints the line it is on, and that line may hold a credential written in plain.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from silt.manifest.options import holds_secret
+from silt.manifest.words import KEYS
+
+_HARMLESS = frozenset({*KEYS, "primary_key", "unique_key", "sort_key", "merge_key", "key", "keys"})
+_PAIR = re.compile(r"""([\w.-]+)["']?\s*:\s+(?=\S)""")
+_REFERENCE = re.compile(r"\$\{(secret:)?[^}]*\}\Z")
+
+Blot = tuple[int, int, int, str]
+"""Line, column and key column of a value, from 1; and its text."""
+
+
+def is_sensitive(path: tuple[str | int, ...]) -> bool:
+    """True where a value's key is named like a secret; the name of a source or stream is no key."""
+    names = [part for part in path if isinstance(part, str)]
+    is_name = len(path) == 2 and not str(path[0]).startswith("x-")
+    return bool(names) and not is_name and _sensitive_key(names[-1])
+
+
+def blotted(lines: tuple[str, ...], blots: Iterable[Blot]) -> tuple[str, ...]:
+    """`lines` with each value in `blots` replaced by as many `*`; a bare reference, `${NAME}`, stays."""
+    changed = list(lines)
+    for line, column, key_column, text in blots:
+        if not (_REFERENCE.match(text) and ":-" not in text):
+            _blot(changed, line - 1, column - 1, key_column - 1, text)
+    return tuple(changed)
+
+
+def guessed(lines: tuple[str, ...]) -> tuple[str, ...]:
+    """`lines` of a text that is no YAML: blotted from a key named like a secret to the line's end."""
+    return tuple(_guess(line) for line in lines)
+
+
+def _sensitive_key(key: str) -> bool:
+    return holds_secret(key) and key.lower() not in _HARMLESS
+
+
+def _blot(lines: list[str], index: int, column: int, indent: int, text: str) -> None:
+    line = lines[index]
+    found = line.find(text, column) if text and "\n" not in text else -1
+    if found >= 0:
+        lines[index] = line[:found] + "*" * len(text) + line[found + len(text) :]
+        return
+    lines[index] = line[:column] + "*" * len(line[column:])
+    for below in range(index + 1, len(lines)):
+        inside = lines[below].strip()
+        if inside and len(lines[below]) - len(lines[below].lstrip()) <= indent:
+            break
+        lines[below] = "*" * len(lines[below])
+
+
+def _guess(line: str) -> str:
+    for pair in _PAIR.finditer(line):
+        if _sensitive_key(pair[1]):
+            return line[: pair.end()] + "*" * (len(line) - pair.end())
+    return line
