@@ -92,4 +92,4 @@ class SourceChanged(Contended):
 
 
 class Fenced(Contended):
-    """Another process committed the same batch first: discard, read the position again, rebuild (DESIGN 4.2)."""
+    """Another process committed this batch first: discard, read the position again, rebuild (DESIGN 4.2)."""

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Self
 
-from silt import source, target
-from silt.errors import Secret
+from silt import target
+from silt.errors import Secret, SiltError
 from silt.manifest.model import Manifest, Source, Target
+from silt.source.open import Connection, connect
 
 MAX_IDLE_CONNECTIONS = 64
 
@@ -40,10 +42,10 @@ class Handles:
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
         self._lock = threading.Lock()
-        self._idle: dict[str, list[source.Connection]] = {}
+        self._idle: dict[str, list[Connection]] = {}
         self._lakes: dict[str, Lake] = {}
 
-    def __enter__(self) -> Handles:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -60,9 +62,9 @@ class Handles:
                 connection.close()
 
     @contextmanager
-    def connection(self, origin: Source, path: str) -> Iterator[source.Connection]:
+    def connection(self, origin: Source, path: str) -> Iterator[Connection]:
         """A connection to `path` that nobody else uses meanwhile; after an error it is closed."""
-        connection = self._take(path) or source.connect(
+        connection = self._take(path) or connect(
             path, busy_timeout=origin.busy_timeout, immutable=origin.immutable
         )
         try:
@@ -73,17 +75,17 @@ class Handles:
             raise
         self._give(path, connection)
 
-    def _take(self, path: str) -> source.Connection | None:
+    def _take(self, path: str) -> Connection | None:
         """An idle connection whose file is still the one that the path names."""
         while True:
             with self._lock:
                 idle = self._idle.get(path)
                 connection = idle.pop() if idle else None
-            if connection is None or connection.is_same_file():
+            if connection is None or _is_current(connection):
                 return connection
             connection.close()
 
-    def _give(self, path: str, connection: source.Connection) -> None:
+    def _give(self, path: str, connection: Connection) -> None:
         with self._lock:
             if sum(map(len, self._idle.values())) < MAX_IDLE_CONNECTIONS:
                 self._idle.setdefault(path, []).append(connection)
@@ -111,6 +113,15 @@ class Handles:
         uri = self.uri(at, into)
         with self._lock:
             return self._lakes.setdefault(uri, Lake(uri=uri, options=_revealed(at)))
+
+
+def _is_current(connection: Connection) -> bool:
+    """A resident connection would see a deleted file for ever (FACTS, positions)."""
+    try:
+        connection.check_same_file()
+    except SiltError:
+        return False
+    return True
 
 
 def _revealed(at: Target) -> dict[str, str]:

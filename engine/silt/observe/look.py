@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from silt import source
 from silt.manifest.model import Stream
 from silt.plan.model import Part
 from silt.plan.verdict import GoOn, Hold, ReRead, Restart, Verdict, Wait, verdict
@@ -13,6 +12,7 @@ from silt.position import Position
 from silt.shapes import Evidence, Key, Order
 from silt.source import evidence as ev
 from silt.source.evidence import Window
+from silt.source.open import Connection
 
 NOTHING = Window(lo=None, hi=None, rows=0, scanned=0, last=True)
 
@@ -67,7 +67,7 @@ class Look:
 def examine(
     part: Part,
     stream: Stream,
-    connection: source.Connection,
+    connection: Connection,
     standing: Standing,
     *,
     now: float,
@@ -119,7 +119,7 @@ def order_of(part: Part) -> Order:
 
 
 def _start(
-    part: Part, stream: Stream, connection: source.Connection, judged: Verdict, position: Position | None
+    part: Part, stream: Stream, connection: Connection, judged: Verdict, position: Position | None
 ) -> Key | None:
     """The key after which rows are new."""
     if position is None or position.key is None:
@@ -131,7 +131,7 @@ def _start(
 
 
 def _again(
-    part: Part, stream: Stream, connection: source.Connection, judged: Verdict, position: Position | None
+    part: Part, stream: Stream, connection: Connection, judged: Verdict, position: Position | None
 ) -> tuple[Window | None, bool]:
     """The rows at or before the position to compare with the slice, and whether by key alone."""
     if position is None or position.key is None:
@@ -147,13 +147,13 @@ def _again(
     return None, False
 
 
-def _upto(part: Part, connection: source.Connection, lo: Key | None, hi: Key) -> Window:
+def _upto(part: Part, connection: Connection, lo: Key | None, hi: Key) -> Window:
     rows = ev.count(connection, part.extract, lo, hi)
     return Window(lo=lo, hi=hi, rows=rows, scanned=rows, last=True)
 
 
 def _null_range(
-    part: Part, connection: source.Connection, evidence: Evidence, position: Position | None
+    part: Part, connection: Connection, evidence: Evidence, position: Position | None
 ) -> tuple[tuple[int | None, int] | None, int]:
     """Rowids of rows with a NULL cursor that are new, and how many rows they are."""
     last = evidence.last_null

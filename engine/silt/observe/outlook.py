@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from silt import source
 from silt.errors import Held, SiltError
 from silt.manifest.model import Stream
 from silt.observe.handles import Handles
@@ -17,6 +16,8 @@ from silt.plan.verdict import Hold, ReRead, Restart, Wait
 from silt.position import decode
 from silt.source import evidence as ev
 from silt.source.digest import Digest
+from silt.source.open import Connection, Snapshot
+from silt.source.read import stream as rows_of
 
 COUNTED = 1_000_000
 """Rows beyond which `plan` says "more than"."""
@@ -123,7 +124,7 @@ def _appended(
     stream: Stream,
     part: Part,
     standing: Standing,
-    connection: source.Connection,
+    connection: Connection,
     total: _Sum,
     deadline: float,
 ) -> None:
@@ -153,21 +154,26 @@ def _verdict(part: Part, seen: Look, total: _Sum) -> None:
         total.act(Action(kind="defer", text=f"defer {seen.evidence.deferred:,} rows of the future"))
 
 
-def _bytes(part: Part, seen: Look, connection: source.Connection) -> int:
+def _alone(connection: Connection) -> Snapshot:
+    return Snapshot(readers=(connection,))
+
+
+def _bytes(part: Part, seen: Look, connection: Connection) -> int:
     """Arrow bytes of the pending rows, from the first 1,000 of them."""
     if not seen.window.rows:
         return 0
     first = ev.window(connection, part.extract, seen.window.lo, seen.window.hi, max_rows=SAMPLED)
     if not first.rows:
         return 0
-    batches = list(source.stream(connection, part.extract, first.lo, first.hi, expected=first.rows))
-    return sum(b.nbytes for b in batches) * seen.window.rows // first.rows
+    batches = list(rows_of(_alone(connection), part.extract, first.lo, first.hi, first.rows))
+    sampled = int(sum(b.nbytes for b in batches))
+    return sampled * seen.window.rows // first.rows
 
 
-def _replaced(part: Part, standing: Standing, connection: source.Connection, total: _Sum) -> None:
+def _replaced(part: Part, standing: Standing, connection: Connection, total: _Sum) -> None:
     """A digest tells whether the slice would change; it reads the table once, as a cycle does."""
     digest, rows, size = Digest(part.extract), 0, 0
-    for batch in source.stream(connection, part.extract, None, None, expected=None):
+    for batch in rows_of(_alone(connection), part.extract, None, None, None):
         digest.add(batch)
         rows += batch.num_rows
         size += batch.nbytes

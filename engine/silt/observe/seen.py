@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from silt import manifest as manifests
-from silt import source, target
+from silt import target
 from silt.errors import SiltError, UserError
 from silt.manifest.model import Manifest, Source, Stream, Target
 from silt.observe.handles import Handles
@@ -15,6 +15,10 @@ from silt.plan.cursor import recorded_rule
 from silt.plan.model import LakeColumn, Plan, Seen, SeenDatabase, SeenLake, StreamPlan
 from silt.position import app_id, decode, parse_app
 from silt.shapes import CursorChoice, Database, Table, ascii_lower
+from silt.source.census import census
+from silt.source.clone import reflect
+from silt.source.cursor import detect
+from silt.source.open import find
 
 Select = Callable[[Stream], bool]
 
@@ -42,13 +46,13 @@ def _reflect(origin: Source, handles: Handles) -> tuple[_Reflected, ...]:
 
 
 def _databases(origin: Source) -> tuple[Database, ...]:
-    return source.find(origin.path, origin.exclude)
+    return find(origin.path, origin.exclude)
 
 
 def _reflect_one(origin: Source, database: Database, handles: Handles) -> _Reflected:
     try:
         with handles.connection(origin, database.path) as connection:
-            return _Reflected(database=database, tables=source.reflect(connection))
+            return _Reflected(database=database, tables=reflect(connection))
     except SiltError as error:
         return _Reflected(database=database, error=error)
 
@@ -207,10 +211,10 @@ def _examine(
     recorded: tuple[str, ...],
 ) -> SeenDatabase:
     with handles.connection(origin, database.path) as connection:
-        census = source.census(connection, table)
+        counts = census(connection, table)
     choice: CursorChoice | None = None
     if stream.mode == "append":
         pinned = stream.cursor.kind == "auto" and recorded[:1] in (("rowid",), ("columns",))
         kind, columns = recorded_rule(recorded) if pinned else (stream.cursor.kind, stream.cursor.columns)
-        choice = source.detect(table, census, kind=kind, columns=columns)
-    return SeenDatabase(database=database, table=table, census=census, choice=choice)
+        choice = detect(table, counts, kind=kind, columns=columns)
+    return SeenDatabase(database=database, table=table, census=counts, choice=choice)

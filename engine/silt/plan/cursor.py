@@ -1,4 +1,4 @@
-"""The cursor of one database: what was detected or declared, unless a position pins another (DESIGN 4.1, 8)."""
+"""The cursor of one database: as detected or declared, unless a position pins another (DESIGN 4.1, 8)."""
 
 from __future__ import annotations
 

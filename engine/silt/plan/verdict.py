@@ -80,7 +80,7 @@ def verdict(
     include_nulls: bool = False,
 ) -> Verdict:
     """What this evidence allows, under this position; the first rule that speaks decides."""
-    if (hold := _order_broken(evidence, order, include_nulls)) is not None:
+    if (hold := _order_broken(evidence, order, include_nulls=include_nulls)) is not None:
         return hold
     if position is None:
         return GoOn()
@@ -95,13 +95,13 @@ def verdict(
     return _compared(position, evidence, order, on_reset)
 
 
-def _order_broken(evidence: Evidence, order: Order, include_nulls: bool) -> Hold | None:
+def _order_broken(evidence: Evidence, order: Order, *, include_nulls: bool) -> Hold | None:
     """What makes the order itself unsafe, whatever the position (DESIGN 4.3)."""
     if evidence.stray:
         return Hold(
             why=evidence.stray,
             rule="4.3",
-            hint="a cursor has one storage class and one text format: mend the value or declare another cursor",
+            hint="a cursor has one storage class and one format: mend the value, or declare another cursor",
         )
     if evidence.exhausted:
         return Hold(

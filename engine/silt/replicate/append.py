@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from silt import source, target
+from silt import target
 from silt.errors import Contended, Held, SiltError
 from silt.manifest.model import Source
 from silt.observe import Handles, Look, examine
@@ -27,6 +27,8 @@ from silt.replicate.reread import less_held
 from silt.replicate.tally import Tally
 from silt.shapes import Key, Order
 from silt.source import evidence as ev
+from silt.source.open import Connection, Snapshot, pair
+from silt.source.read import PARALLEL_ROWS, stream
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,6 +44,14 @@ class Load:
     draft: Draft
     batches: tuple[pa.RecordBatch, ...]
     bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What one window came to; `look` None when there was nothing to read."""
+
+    look: Look | None
+    done: bool
 
 
 class AppendCycle:
@@ -90,26 +100,45 @@ class AppendCycle:
 
     def _advance(self, part: Part) -> None:
         goal: Key | None = None
+        large = False
         while not self._stop.is_set():
-            more, goal = self._step(part, goal)
-            if not more:
+            step = self._step(part, goal, paired=large)
+            if step.look is None:
                 return
-            self._flush()
+            large = step.look.rows >= PARALLEL_ROWS
+            if step.done and step.look.window.last:
+                return
+            if step.done:
+                self._flush()
+                goal = goal or step.look.evidence.high
 
-    def _step(self, part: Part, goal: Key | None) -> tuple[bool, Key | None]:
-        """One window of one database: read into the group, or committed at once; whether more is there."""
-        with ExitStack() as stack:
-            connection = stack.enter_context(self._handles.connection(self._origin(), part.database.path))
-            stack.enter_context(connection.snapshot())
-            look = self._look(part, connection, goal)
-            if look is None:
-                return False, goal
+    def _step(self, part: Part, goal: Key | None, *, paired: bool) -> Step:
+        """One window of one database: read into the group, or committed at once.
+
+        Not done where the window turned out large enough for two readers, which need a snapshot of
+        their own.
+        """
+        opened = self._handles.connection(self._origin(), part.database.path)
+        with opened as connection, self._snapshot(connection, paired=paired) as snapshot:
+            look = self._look(part, snapshot.first, goal)
+            if look is None or (look.rows >= PARALLEL_ROWS and not paired):
+                return Step(look=look, done=look is None)
             if look.rows > GROUP_ROWS:
                 self._flush()
-                self._stream_rows(part, connection, look)
+                self._stream_rows(part, snapshot, look)
             else:
-                self._gather(part, connection, look)
-        return not look.window.last, goal or look.evidence.high
+                self._gather(part, snapshot, look)
+        return Step(look=look, done=True)
+
+    @contextmanager
+    def _snapshot(self, connection: Connection, *, paired: bool) -> Iterator[Snapshot]:
+        """One read transaction, or two on one proved snapshot."""
+        if paired:
+            with pair(connection) as snapshot:
+                yield snapshot
+        else:
+            with connection.snapshot() as reader_:
+                yield Snapshot(readers=(reader_,))
 
     def _origin(self) -> Source:
         return self._handles.manifest.source(self._stream.source)
@@ -118,7 +147,7 @@ class AppendCycle:
         if self._tally.note(text):
             self._listen(Noted(stream=self._stream.name, text=text))
 
-    def _look(self, part: Part, connection: source.Connection, goal: Key | None) -> Look | None:
+    def _look(self, part: Part, connection: Connection, goal: Key | None) -> Look | None:
         """What to read; None when there is nothing.  Raises `Held` on a hold."""
         look = examine(
             part,
@@ -140,8 +169,8 @@ class AppendCycle:
 
     # --- the position that the batch leads to ---
 
-    def _next_position(self, part: Part, connection: source.Connection, look: Look) -> Position:
-        """The position never moves back: while a source stands behind it, rows are compared with the slice."""
+    def _next_position(self, part: Part, connection: Connection, look: Look) -> Position:
+        """It never moves back: while a source stands behind it, rows are compared with the slice."""
         base = self._base(part, look)
         extract, window, evidence = part.extract, look.window, look.evidence
         key = window.hi if window.scanned else base.key
@@ -174,7 +203,7 @@ class AppendCycle:
         return old
 
     def _witnesses(
-        self, part: Part, connection: source.Connection, look: Look, base: Position, ordinal: int
+        self, part: Part, connection: Connection, look: Look, base: Position, ordinal: int
     ) -> tuple[Witness, ...]:
         """Rows of this window beside those remembered that were seen again, hashed by today's columns."""
         fresh = ev.witnesses(connection, part.extract, look.window, ordinal=ordinal, first=base.key is None)
@@ -186,42 +215,42 @@ class AppendCycle:
 
     # --- reading and committing ---
 
-    def _batches(self, part: Part, connection: source.Connection, look: Look) -> Iterator[pa.RecordBatch]:
+    def _batches(self, part: Part, snapshot: Snapshot, look: Look) -> Iterator[pa.RecordBatch]:
         """New rows: past the position, and NULL cursors."""
         window = look.window
         if window.rows:
-            yield from source.stream(connection, part.extract, window.lo, window.hi, expected=window.rows)
+            yield from stream(snapshot, part.extract, window.lo, window.hi, window.rows)
         if look.nulls and look.null_rows:
-            yield from source.stream_nulls(connection, part.extract, *look.nulls, expected=look.null_rows)
-        connection.check_same_file()
+            yield from stream(snapshot, part.extract, None, None, look.null_rows, only_nulls=look.nulls)
+        snapshot.first.check_same_file()
 
-    def _lacking(self, part: Part, connection: source.Connection, look: Look) -> list[pa.RecordBatch]:
+    def _lacking(self, part: Part, snapshot: Snapshot, look: Look) -> list[pa.RecordBatch]:
         """Rows read again that the slice lacks."""
         again = look.again
         if again is None or not again.rows:
             return []
-        batches = source.stream(connection, part.extract, again.lo, again.hi, expected=again.rows)
+        batches = stream(snapshot, part.extract, again.lo, again.hi, again.rows)
         return less_held(batches, self._ledger.table, part, by_key=look.by_key)
 
-    def _draft(self, part: Part, connection: source.Connection, look: Look, rows: int) -> Draft:
-        position = self._next_position(part, connection, look)
+    def _draft(self, part: Part, snapshot: Snapshot, look: Look, rows: int) -> Draft:
+        position = self._next_position(part, snapshot.first, look)
         return Draft(part=part, batch=look.standing.batch + 1, position=position, rows=rows)
 
-    def _stream_rows(self, part: Part, connection: source.Connection, look: Look) -> None:
+    def _stream_rows(self, part: Part, snapshot: Snapshot, look: Look) -> None:
         """A large window goes to the table as it is read."""
-        lacking = self._lacking(part, connection, look)
+        lacking = self._lacking(part, snapshot, look)
         rows = look.rows + sum(b.num_rows for b in lacking)
-        draft = self._draft(part, connection, look, rows)
+        draft = self._draft(part, snapshot, look, rows)
         self._commit(
-            [draft], lambda: self._reported(chain(lacking, self._batches(part, connection, look)), rows)
+            [draft], lambda: self._reported(chain(lacking, self._batches(part, snapshot, look)), rows)
         )
 
-    def _gather(self, part: Part, connection: source.Connection, look: Look) -> None:
+    def _gather(self, part: Part, snapshot: Snapshot, look: Look) -> None:
         """A small window waits in memory for the others' rows."""
-        batches = (*self._lacking(part, connection, look), *self._batches(part, connection, look))
+        batches = (*self._lacking(part, snapshot, look), *self._batches(part, snapshot, look))
         rows = sum(b.num_rows for b in batches)
         if rows or look.moves:
-            draft = self._draft(part, connection, look, rows)
+            draft = self._draft(part, snapshot, look, rows)
             self._join(Load(draft=draft, batches=batches, bytes=sum(b.nbytes for b in batches)))
 
     def _join(self, load: Load) -> None:

@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from silt import source, target
+from silt import target
 from silt.errors import Fenced, Held, SiltError
 from silt.observe import Lake, Standing
 from silt.plan.model import Part, Slice, StreamPlan, TablePlan
 from silt.plan.verdict import REBUILD
 from silt.position import Position, decode, encode, pack
+from silt.source.read import schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -117,8 +118,8 @@ class Ledger:
     # --- what others did ---
 
     def _check_foreign(self) -> None:
-        positions = [s.position for p in self._table_plan.parts if (s := self.standing(p)).position]
-        since = min((p.built_on for p in positions if p), default=None)
+        positions = [self.standing(part).position for part in self._table_plan.parts]
+        since = min((p.built_on for p in positions if p is not None), default=None)
         if since is None:
             return
         for foreign in self.table.foreign_since(since):
@@ -200,7 +201,7 @@ def reader(part: Part, batches: Iterator[pa.RecordBatch]) -> pa.RecordBatchReade
     """`batches` as one Arrow stream in the lake's schema."""
     import pyarrow as pa
 
-    return pa.RecordBatchReader.from_batches(source.schema(part.extract.fields), batches)
+    return pa.RecordBatchReader.from_batches(schema(part.extract), batches)
 
 
 def shown(position: Position | None) -> list[object]:

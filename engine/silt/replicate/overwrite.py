@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from silt import source, target
+from silt import target
 from silt.errors import Contended, SiltError
 from silt.observe import Handles, Standing
 from silt.plan.model import Part, StreamPlan
@@ -21,6 +21,8 @@ from silt.replicate.ledger import Draft, Ledger, Txns, now_ms, predicate, reader
 from silt.replicate.model import Committed, Listener, Progress
 from silt.replicate.tally import Tally
 from silt.source.digest import Digest
+from silt.source.open import Connection, Snapshot, identity, machine_id
+from silt.source.read import stream
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,11 +91,11 @@ class OverwriteCycle:
     def _unchanged(self, standing: Standing, content: Content) -> bool:
         return standing.position is not None and standing.position.digest == content.digest
 
-    def _digest(self, part: Part, connection: source.Connection) -> Content:
+    def _digest(self, part: Part, connection: Connection) -> Content:
         digest = Digest(part.extract)
         kept: list[pa.RecordBatch] | None = []
         held = rows = 0
-        for batch in source.stream(connection, part.extract, None, None, expected=None):
+        for batch in stream(_alone(connection), part.extract, None, None, None):
             digest.add(batch)
             rows += batch.num_rows
             held += batch.nbytes
@@ -103,10 +105,8 @@ class OverwriteCycle:
                 kept = None
         return Content(digest=digest.hex(), rows=rows, batches=None if kept is None else tuple(kept))
 
-    def _draft(
-        self, part: Part, connection: source.Connection, standing: Standing, content: Content
-    ) -> Draft:
-        file = source.identity(part.database.path)
+    def _draft(self, part: Part, connection: Connection, standing: Standing, content: Content) -> Draft:
+        file = identity(part.database.path)
         position = advanced(
             standing.position or Position(definition=DEFINITION),
             digest=content.digest,
@@ -114,17 +114,17 @@ class OverwriteCycle:
             built_on=self._ledger.table.version,
             schema_version=connection.schema_version(),
             file=(file.device, file.inode, file.birth),
-            machine=source.machine_id(),
+            machine=machine_id(),
             committed_at=now_ms(),
         )
         return Draft(part=part, batch=standing.batch + 1, position=position, rows=content.rows)
 
-    def _rows(self, part: Part, connection: source.Connection, content: Content) -> Iterator[pa.RecordBatch]:
+    def _rows(self, part: Part, connection: Connection, content: Content) -> Iterator[pa.RecordBatch]:
         if content.batches is not None:
             yield from content.batches
             return
         rows = 0
-        for batch in source.stream(connection, part.extract, None, None, expected=content.rows):
+        for batch in stream(_alone(connection), part.extract, None, None, content.rows):
             rows += batch.num_rows
             self._listen(Progress(stream=self._stream.name, rows=rows, expected=content.rows))
             yield batch
@@ -148,3 +148,8 @@ class OverwriteCycle:
                 seconds=self._clock() - started,
             )
         )
+
+
+def _alone(connection: Connection) -> Snapshot:
+    """One reader: the digest depends on the order of rows, which two would mix."""
+    return Snapshot(readers=(connection,))

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from silt import source, target
+from silt import target
 from silt.errors import Fenced, UserError
 from silt.manifest.model import Manifest, Stream
 from silt.observe import Handles, Lake
@@ -18,6 +18,7 @@ from silt.plan.fields import LINEAGE
 from silt.plan.model import Plan
 from silt.position import App, pack, parse_app, unpack
 from silt.replicate.model import Committed, Listener, StreamResult
+from silt.source.open import find
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,7 @@ def _find(plan: Plan, name: str) -> Stream:
 
 def _paths(stream: Stream, handles: Handles) -> Iterable[str]:
     origin = handles.manifest.source(stream.source)
-    names = [database.name for database in source.find(origin.path, origin.exclude)]
+    names = [database.name for database in find(origin.path, origin.exclude)]
     return dict.fromkeys(stream.path_for(name) for name in names) or [stream.into]
 
 

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -19,7 +19,7 @@ from silt.position import Position, Value, Witness
 from silt.shapes import Evidence, Extract, Found, Key, Order, Sighting, Table, TextShape
 from silt.source.clone import sequence
 from silt.source.open import identity, machine_id
-from silt.source.read import predicate
+from silt.source.recipe import null_predicate, predicate
 from silt.source.statement import col, relation, written
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def gather(
     nulls, last_null = _nulls(connection, table, order)
     empty = high is None and not nulls and not _any_row(connection, table)
     hashed = position is None or set(position.witness_columns) <= {c.name for c in table.columns}
-    sightings = () if position is None or empty else _sight(connection, extract, position, hashed)
+    sightings = () if position is None or empty else _sight(connection, extract, position, hashed=hashed)
     absent = bool(sightings) and all(s.found == "absent" for s in sightings)
     low, exhausted = _rowid_bounds(connection, table, order)
     known = position is not None and position.key is not None
@@ -193,7 +193,7 @@ def _stray(
         return ""
     (column,) = _columns(extract.table, [name])
     pinned = position.key[0] if position and position.key else None
-    example = pinned if pinned is not None else _first_value(connection, extract.table, column)
+    example = pinned if pinned is not None else _first_value(connection, column)
     for text, condition in _strangers(column, example, shape, pinned):
         query = sa.select(sa.func.typeof(column)).where(condition).limit(1)
         if rows := connection.rows(query):
@@ -201,7 +201,7 @@ def _stray(
     return ""
 
 
-def _first_value(connection: Connection, table: Table, column: sa.ColumnElement[object]) -> Value:
+def _first_value(connection: Connection, column: sa.ColumnElement[object]) -> Value:
     rows = connection.rows(sa.select(column).where(column.is_not(None)).limit(1))
     return rows[0][0] if rows else None
 
@@ -210,7 +210,7 @@ def _strangers(
     column: sa.ColumnElement[object], example: Value, shape: TextShape | None, pinned: Value
 ) -> Iterable[tuple[str, sa.ColumnElement[bool]]]:
     """Conditions that find a stray, each an index probe but for the formats past the position."""
-    empty_blob = sa.literal_column("x''")
+    empty_blob: sa.ColumnElement[bytes] = sa.literal_column("x''")
     if isinstance(example, str):
         yield "a value of class {} among texts", column < ""
         yield "a value of class {} among texts", column >= empty_blob
@@ -260,14 +260,14 @@ def witness_columns(extract: Extract) -> tuple[str, ...]:
     return extract.witness[:MAX_WITNESS_COLUMNS]
 
 
-def _row_query(extract: Extract, hashed_columns: Sequence[str]) -> sa.Select[tuple[object, ...]]:
+def _row_query(extract: Extract, hashed_columns: Sequence[str]) -> sa.Select[Any]:
     order = _ordered(extract)
     content = _rendered(extract.table, hashed_columns) if hashed_columns else sa.literal("")
     return sa.select(*_columns(extract.table, order.columns), content.label("content"))
 
 
 def _sight(
-    connection: Connection, extract: Extract, position: Position, hashed: bool
+    connection: Connection, extract: Extract, position: Position, *, hashed: bool
 ) -> tuple[Sighting, ...]:
     """What is found at each witness's key: its row, another one, or none."""
     if not position.witnesses:
@@ -278,7 +278,10 @@ def _sight(
     query = _row_query(extract, position.witness_columns if hashed else ())
     rows = connection.rows(query.where(_any_key(columns, keys)))
     found = {tuple(row[:-1]): zlib.crc32(str(row[-1]).encode()) for row in rows}
-    return tuple(Sighting(key=w.key, found=_compare(w, found, hashed)) for w in position.witnesses)
+    return tuple(
+        Sighting(key=w.key, found=_compare(w, found if hashed else dict.fromkeys(found, w.hash)))
+        for w in position.witnesses
+    )
 
 
 def _any_key(columns: Sequence[sa.ColumnElement[object]], keys: Sequence[Key]) -> sa.ColumnElement[bool]:
@@ -287,10 +290,10 @@ def _any_key(columns: Sequence[sa.ColumnElement[object]], keys: Sequence[Key]) -
     return sa.or_(*(sa.and_(*(c == v for c, v in zip(columns, key, strict=True))) for key in keys))
 
 
-def _compare(witness: Witness, found: dict[Key, int], hashed: bool) -> Found:
+def _compare(witness: Witness, found: Mapping[Key, int]) -> Found:
     if witness.key not in found:
         return "absent"
-    return "match" if not hashed or found[witness.key] == witness.hash else "differs"
+    return "match" if found[witness.key] == witness.hash else "differs"
 
 
 def witnesses(
@@ -450,18 +453,10 @@ def rehash(connection: Connection, extract: Extract, kept: Sequence[Witness]) ->
     return _hashed(connection, extract, ordinals)
 
 
-def _null_rows(extract: Extract, after: int | None, upto: int) -> list[sa.ColumnElement[bool]]:
-    table, order = extract.table, _ordered(extract)
-    nullable = [name for name in order.columns if _may_be_null(table, name)]
-    rowid = col(relation(table), table.rowid_alias or table.rowid or "")
-    bounds = [rowid <= upto] if after is None else [rowid > after, rowid <= upto]
-    return [sa.or_(*(c.is_(None) for c in _columns(table, nullable))), *bounds]
-
-
 def count_nulls(connection: Connection, extract: Extract, after: int | None, upto: int) -> int:
     """How many rows with a NULL in the order the stream would read, rowids past `after` up to `upto`."""
     query = sa.select(sa.func.count()).select_from(relation(extract.table))
-    query = query.where(*_null_rows(extract, after, upto))
+    query = query.where(null_predicate(extract, after, upto))
     if extract.where is not None:
         query = query.where(written(extract.where))
     ((found,),) = connection.rows(query)
