@@ -4,9 +4,9 @@ Importing this package imports deltalake (20 ms); pyarrow and SQLAlchemy are imp
 that need them.
 """
 
+from silt.target.durable import fsync_path, sync
 from silt.target.model import ColumnSpec, Foreign, Predicate, WriterHints
 from silt.target.start import check_at_start
-from silt.target.sync import fsync_path, sync
 from silt.target.table import CHECKPOINT_EVERY, Table, create_table, open_table
 
 __all__ = [

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from silt.errors import Held
+from silt.target import durable
+from silt.target.durable import data_path
 from silt.target.log import (
     LAST_CHECKPOINT,
     LOG,
@@ -23,7 +25,6 @@ from silt.target.log import (
     parse,
 )
 from silt.target.store import LocalFiles, locate
-from silt.target.sync import data_path, fsync_path
 
 _MAGIC = b"PAR1"
 _TRIES = 3
@@ -69,7 +70,7 @@ def _drop_torn_checkpoints(folder: Path) -> list[str]:
         (folder / LAST_CHECKPOINT).unlink()
         notes.append(f"{LAST_CHECKPOINT} named no checkpoint that is there, and was removed")
     if notes:
-        fsync_path(folder / LOG)
+        durable.fsync_path(folder / LOG)
     return notes
 
 
@@ -185,7 +186,7 @@ def _settle(folder: Path, version: int, why: str, last: int) -> str:
     aside = _set_aside(folder / entry_path(version))
     for companion in (f"{version:020d}.crc", f".{version:020d}.json.crc"):
         (folder / LOG / companion).unlink(missing_ok=True)  # checksums by other writers, of the torn entry
-    fsync_path(folder / LOG)
+    durable.fsync_path(folder / LOG)
     return f"the last log entry was torn and is set aside as {aside.name}: {why}; its rows are sent again"
 
 

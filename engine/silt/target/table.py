@@ -17,14 +17,13 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from silt.errors import Contended, Fenced, RetryLater, SiltError, UserError
 from silt.position import unpack
-from silt.target import query
+from silt.target import durable, query
 from silt.target.failures import Unreachable, translated
 from silt.target.feed import Feed, writer_properties
 from silt.target.log import LAST_CHECKPOINT, LOG, MARK, checkpoints, entry_path, entry_versions, hinted
 from silt.target.model import ColumnSpec, Foreign, Predicate, WriterHints
 from silt.target.schema import arrow, delta_field, missing, specs
 from silt.target.store import Stamp, Store, locate
-from silt.target.sync import fsync_path
 from silt.target.view import View
 
 CHECKPOINT_EVERY = 20
@@ -45,6 +44,7 @@ class Table:
         self._view: View | None = None
         self._stamp: Stamp | None = None
         self._opened_at = self._checkpointed = 0
+        self._stale = False
         self._adopt(delta)
         self._acknowledged = self.version
 
@@ -186,14 +186,18 @@ class Table:
         raise Contended("others keep changing the table's schema", on=self.uri)
 
     def checkpoint(self) -> None:
-        """Write a checkpoint, clean up what the table's retention lets go, and open the handle anew."""
+        """Write a checkpoint and clean up what the table's retention lets go.
+
+        The handle is opened anew by the next `refresh`: until then it stays at its own version, so that
+        what was read from it stays true.
+        """
         delta = self._delta()
         with self._translated():
             delta.create_checkpoint()
             self._checkpointed = delta.version()
+            self._stale = True
             if self.configuration.get("delta.enableExpiredLogCleanup", "true").lower() == "true":
                 delta.cleanup_metadata()
-            self._reopen()
 
     # --- reading rows -----------------------------------------------------------------------------
 
@@ -234,6 +238,7 @@ class Table:
             self._stamp = self._files.stamp(entry_path(version))
             hint = hinted(self._files)
         self._handle = delta
+        self._stale = False
         self._opened_at = version
         self._checkpointed = hint.version if hint else 0
 
@@ -259,7 +264,7 @@ class Table:
             delta = self._delta()
             delta.update_incremental()
             self._advance(delta.version())
-            if delta.version() - self._opened_at >= CHECKPOINT_EVERY:
+            if self._stale or delta.version() - self._opened_at >= CHECKPOINT_EVERY:
                 self._reopen()
 
     def _replaced(self) -> None:
@@ -276,6 +281,7 @@ class Table:
     def _reopen(self) -> None:
         """A fresh handle, the transactions carried over: only newer entries are read."""
         self._handle = _load(self._store)
+        self._stale = False
         self._opened_at = self._handle.version()
         self._advance(self._opened_at)
 
@@ -502,4 +508,4 @@ def _make_folder(folder: Path) -> None:
     new = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for path in reversed(new):
-        fsync_path(path.parent)
+        durable.fsync_path(path.parent)

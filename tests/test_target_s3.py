@@ -1,0 +1,81 @@
+"""The target on S3: a real server that honours If-None-Match (moto)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import lake
+import pytest
+from deltalake import DeltaTable
+from rivals import race_to_create
+from servers import S3, s3_server
+
+from silt.errors import Fenced, UserError
+from silt.position import pack
+from silt.target import Predicate, check_at_start, open_table, sync
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3]:
+    with s3_server() as server:
+        yield server
+
+
+def test_life_of_a_table(s3: S3) -> None:
+    """Absent, created, appended to, replaced, checkpointed, reopened: as on a local disk."""
+    uri = f"{s3.uri}/life/of a table"
+    assert open_table(uri, s3.options) is None
+    table = lake.new(uri, s3.options, description="d")
+    for batch in range(1, 24):
+        lake.add(table, batch, payload=b"%d" % batch)
+    fresh = open_table(uri, s3.options)
+    assert fresh is not None
+    assert fresh.txns == table.txns
+    assert fresh.position(lake.APP) == (23, b"23")
+    assert lake.ids(fresh) == list(range(1, 24))
+    mine = Predicate(equals=(("name", "x"),))
+    fresh.replace(lake.rows([5]), predicate=mine, txns=pack(lake.APP, 24, b""), metadata={})
+    assert table.refresh() is False
+    assert lake.ids(table) == [5]
+    assert table.foreign == ()
+    assert table.folder is None
+    assert sync(table, 0, table.version) == ()
+    assert check_at_start(uri) == ()
+
+
+def test_rival_is_fenced(s3: S3) -> None:
+    """Two handles, one batch: one of them commits."""
+    first = lake.new(f"{s3.uri}/fence", s3.options)
+    second = open_table(f"{s3.uri}/fence", s3.options)
+    assert second is not None
+    lake.add(first, 1)
+    with pytest.raises(Fenced):
+        lake.add(second, 1)
+    assert lake.ids(second) == [1]
+
+
+def test_foreign_change_and_new_table(s3: S3) -> None:
+    """A deletion by others is seen; a table deleted and created anew is noticed."""
+    uri = f"{s3.uri}/foreign"
+    table = lake.new(uri, s3.options)
+    lake.add(table, 1)
+    delta = DeltaTable(uri, storage_options=s3.options)
+    delta.delete("id = 1")
+    table.refresh()
+    assert [fact.severity for fact in table.foreign] == ["hold"]
+    for version in range(3):
+        table._files.handler.delete_file(f"_delta_log/{version:020d}.json")  # type: ignore[attr-defined]
+    with pytest.raises(UserError, match="not a Delta table"):  # its data files are still there
+        open_table(uri, s3.options)
+
+
+def test_other_files_are_no_delta_table(s3: S3) -> None:
+    """A prefix with other objects is refused."""
+    lake.new(f"{s3.uri}/parent/child", s3.options)
+    with pytest.raises(UserError, match="not a Delta table"):
+        open_table(f"{s3.uri}/parent", s3.options)
+
+
+def test_one_of_six_creators_wins(s3: S3) -> None:
+    """Six processes create the table at once: one CREATE TABLE, and everybody has that table."""
+    race_to_create(f"{s3.uri}/race", s3.options, creators=6)

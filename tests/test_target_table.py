@@ -1,0 +1,533 @@
+"""One handle of a local table: creating, positions, commits, refresh, reading back."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import lake
+import pyarrow as pa
+import pytest
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, write_deltalake
+
+from silt.errors import Contended, Fenced, UserError
+from silt.position import pack
+from silt.target import CHECKPOINT_EVERY, ColumnSpec, Predicate, WriterHints, create_table, open_table
+
+ODD_FOLDERS = ["plain", "a b", "ü 100%", "q?x#y", "it's", "deep/er/one", "percent%zz"]
+ODD_NAMES = ["order", 'We"ird', "with space", "naïve", "a.b", "UPPER", "tick`"]
+ODD_VALUES = [
+    "it's",
+    'a"b',
+    "50%",
+    "100%%",
+    "back\\slash",
+    "ü",
+    "new\nline",
+    ":bind",
+    "%(x)s",
+    "",
+    "x' OR '1'='1",
+]
+
+
+# --- opening and creating -------------------------------------------------------------------------
+
+
+def test_no_folder_is_no_table(tmp_path: Path) -> None:
+    """Where there is nothing there is no table, and looking creates nothing."""
+    assert open_table(str(tmp_path / "none"), {}) is None
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("folders", ["", "_delta_log"])
+def test_empty_folder_is_no_table(tmp_path: Path, folders: str) -> None:
+    """An empty folder, or one with an empty log, is a place for a table."""
+    (tmp_path / "t" / folders).mkdir(parents=True)
+    assert open_table(str(tmp_path / "t"), {}) is None
+    assert lake.new(tmp_path / "t").version == 0
+
+
+def test_other_files_are_no_delta_table(tmp_path: Path) -> None:
+    """A folder with other files is refused by name, and so is a file; nothing is written there."""
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"not a Delta table .*notes\.txt") as caught:
+        lake.new(tmp_path)
+    assert caught.value.hint
+    with pytest.raises(UserError, match="it is a file"):
+        open_table(str(tmp_path / "notes.txt"), {})
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("name", ODD_FOLDERS)
+def test_odd_folders(tmp_path: Path, name: str) -> None:
+    """Spaces, unicode, quotes and URL characters in a path mean themselves; parents are created."""
+    table = lake.new(tmp_path / name)
+    lake.add(table, 1)
+    assert (tmp_path / name / "_delta_log").is_dir()
+    again = open_table(str(tmp_path / name), {})
+    assert again is not None
+    assert lake.ids(again) == [1]
+    by_url = open_table((tmp_path / name).as_uri(), {}) if "%" not in name else again
+    assert by_url is not None
+
+
+def test_percent_escape_in_a_path_is_refused(tmp_path: Path) -> None:
+    """delta-rs creates `a%20b` as one folder and looks for it as another: refused with the way out."""
+    with pytest.raises(UserError, match="percent escape") as caught:
+        lake.new(tmp_path / "a%20b")
+    assert "rename" in caught.value.hint
+    assert not list(tmp_path.iterdir())
+
+
+def test_created_table_is_what_was_asked_for(tmp_path: Path) -> None:
+    """Types, comments, partitioning, description, configuration; all nullable, lowest protocol."""
+    types = ["bigint", "int", "smallint", "tinyint", "double", "float", "string", "boolean", "binary", "date"]
+    columns = tuple(ColumnSpec(name=f"c_{t}", type=t, comment=f"a {t}") for t in [*types, "timestamp"])
+    columns += (ColumnSpec(name="d", type="decimal(10,2)"),)
+    table = lake.new(
+        tmp_path / "t",
+        columns=columns,
+        partition_by=["c_string"],
+        description="what it is",
+        configuration={"delta.logRetentionDuration": "interval 7 days", "x.y": "z"},
+    )
+    assert table.columns == columns
+    assert table.partition_by == ("c_string",)
+    assert table.description == "what it is"
+    assert table.configuration["delta.logRetentionDuration"] == "interval 7 days"
+    assert table.configuration["delta.checkpointInterval"] == str(CHECKPOINT_EVERY)
+    delta = DeltaTable((tmp_path / "t").as_uri())
+    assert (delta.protocol().min_reader_version, delta.protocol().min_writer_version) == (1, 2)
+    assert all(field.nullable for field in delta.schema().fields)
+
+
+def test_unknown_type_is_refused(tmp_path: Path) -> None:
+    """A type that Delta does not have is an error that lists those it has, before anything is created."""
+    with pytest.raises(UserError, match="varchar") as caught:
+        lake.new(tmp_path / "t", columns=[ColumnSpec(name="a", type="varchar")])
+    assert "bigint" in caught.value.hint
+    assert not (tmp_path / "t" / "_delta_log").exists()
+
+
+def test_create_takes_an_existing_table(tmp_path: Path) -> None:
+    """Creating a table that is there gives that table, as it is."""
+    lake.add(lake.new(tmp_path / "t"), 1)
+    again = lake.new(tmp_path / "t", columns=[ColumnSpec(name="other", type="int")])
+    assert again.columns == lake.COLUMNS
+    assert lake.ids(again) == [1]
+
+
+def test_odd_column_names_and_values(tmp_path: Path) -> None:
+    """Names and values are quoted right everywhere: writing, replacing a slice, reading, counting."""
+    columns = [ColumnSpec(name=name, type="string") for name in ODD_NAMES]
+    table = lake.new(tmp_path / "t", columns=columns)
+    batch = pa.table(dict.fromkeys(ODD_NAMES, ODD_VALUES))
+    table.append(batch.to_reader(), txns=pack(lake.APP, 1, b""), metadata={})
+    for number, (name, value) in enumerate(zip(ODD_NAMES * 2, ODD_VALUES, strict=False), 2):
+        mine = Predicate(equals=((name, value),))
+        assert table.rows(ODD_NAMES, mine).read_all().to_pylist() == [dict.fromkeys(ODD_NAMES, value)]
+        one = batch.slice(ODD_VALUES.index(value), 1)
+        table.replace(one.to_reader(), predicate=mine, txns=pack(lake.APP, number, b""), metadata={})
+        assert table.count(mine) == 1
+    assert table.distinct(ODD_NAMES[0]) == tuple(sorted(ODD_VALUES))
+
+
+# --- positions ------------------------------------------------------------------------------------
+
+
+def test_position_comes_back(tmp_path: Path) -> None:
+    """What a commit packed is read back by the same handle, a fresh one, and after a shorter position."""
+    table = lake.new(tmp_path / "t")
+    assert table.position(lake.APP) == (0, b"")
+    for batch, payload in enumerate([b"long" * 60, b"s", b"", bytes(range(256))], 1):
+        lake.add(table, batch, payload=payload)
+        fresh = open_table(str(tmp_path / "t"), {})
+        assert fresh is not None
+        assert table.position(lake.APP) == fresh.position(lake.APP) == (batch, payload)
+
+
+def test_one_commit_carries_many_databases(tmp_path: Path) -> None:
+    """A group commit moves every database's position in one version."""
+    table = lake.new(tmp_path / "t")
+    apps = [f"silt/m/n/s/db{i}" for i in range(50)]
+    txns = [txn for app in apps for txn in pack(app, 1, app.encode())]
+    assert table.append(lake.rows(range(50)), txns=txns, metadata={}) == 1
+    assert [table.position(app) for app in apps] == [(1, app.encode()) for app in apps]
+
+
+def test_positions_survive_everything(tmp_path: Path) -> None:
+    """Checkpoint, log clean-up, vacuum, compaction and restore leave positions as they were."""
+    table = lake.new(tmp_path / "t", configuration={"delta.logRetentionDuration": "interval 0 days"})
+    for batch in range(1, 8):
+        lake.add(table, batch, payload=b"at %d" % batch)
+    table.checkpoint()
+    delta = DeltaTable((tmp_path / "t").as_uri())
+    delta.optimize.compact()
+    delta.vacuum(0, dry_run=False, enforce_retention_duration=False)
+    time.sleep(0.01)
+    delta.create_checkpoint()
+    delta.cleanup_metadata()
+    assert not lake.entry(tmp_path / "t", 0).exists()
+    fresh = open_table(str(tmp_path / "t"), {})
+    assert fresh is not None
+    assert fresh.position(lake.APP) == (7, b"at 7")
+    table.refresh()
+    assert table.position(lake.APP) == (7, b"at 7")
+    lake.add(table, 8, payload=b"at 8")
+    delta.update_incremental()
+    delta.restore(table.version - 1)
+    table.refresh()
+    assert table.position(lake.APP) == (8, b"at 8")
+    assert table.txns == open_table(str(tmp_path / "t"), {}).txns  # type: ignore[union-attr]
+
+
+# --- commits --------------------------------------------------------------------------------------
+
+
+def test_rival_with_the_same_batch_is_fenced(tmp_path: Path) -> None:
+    """Of two handles that built the same batch, one commits; the other is told, and reads the winner's."""
+    first = lake.new(tmp_path / "t")
+    second = open_table(str(tmp_path / "t"), {})
+    assert second is not None
+    lake.add(first, 1, payload=b"first")
+    with pytest.raises(Fenced):
+        lake.add(second, 1, payload=b"second")
+    assert second.position(lake.APP) == (1, b"first")
+    assert lake.ids(second) == [1]
+    assert lake.add(second, 2) == 2
+
+
+def test_a_commit_must_follow_what_the_handle_saw(tmp_path: Path) -> None:
+    """A handle opened anew between reading a position and committing would see no conflict: fenced here."""
+    first, second = lake.new(tmp_path / "t"), lake.new(tmp_path / "t")
+    lake.add(first, 1)
+    second.refresh()
+    for batch in (1, 3):
+        with pytest.raises(Fenced, match="does not follow"):
+            lake.add(second, batch)
+    assert second.count() == 1
+
+
+def test_rivals_of_other_streams_do_not_conflict(tmp_path: Path) -> None:
+    """Handles of different applications append beside each other, each seeing the other's position."""
+    first, second = lake.new(tmp_path / "t"), lake.new(tmp_path / "t")
+    for batch in range(1, 6):
+        lake.add(first, batch, app="silt/m/n/a/d")
+        lake.add(second, batch, app="silt/m/n/b/d")
+    first.refresh()
+    assert first.version == second.version == 10
+    assert first.txns == second.txns
+    assert first.position("silt/m/n/b/d")[0] == 5
+    assert first.foreign == ()
+
+
+def test_deltalake_itself_does_not_fence_a_fresh_handle(tmp_path: Path) -> None:
+    """FACTS: there is no version check; a fresh handle may commit a lower version. Hence `Table`'s own."""
+    table = lake.new(tmp_path / "t")
+    lake.add(table, 1)
+    delta = DeltaTable((tmp_path / "t").as_uri())
+    write_deltalake(
+        delta,
+        pa.table({"id": [1], "name": ["twice"]}),
+        mode="append",
+        commit_properties=CommitProperties(app_transactions=[Transaction(lake.APP, 1)]),
+    )
+    assert delta.version() == 2
+
+
+def test_the_readers_exception_comes_out_as_itself(tmp_path: Path) -> None:
+    """An exception in the middle of the rows is the same object outside; nothing is committed."""
+    table = lake.new(tmp_path / "t")
+    boom = KeyError("boom")
+
+    def batches():
+        yield from lake.rows(range(10))
+        yield from lake.rows(range(10, 20))
+        raise boom
+
+    reader = pa.RecordBatchReader.from_batches(lake.SCHEMA, batches())
+    with pytest.raises(KeyError) as caught:
+        table.append(reader, txns=pack(lake.APP, 1, b""), metadata={})
+    assert caught.value is boom
+    assert (table.version, table.position(lake.APP)[0]) == (0, 0)
+    assert lake.add(table, 1) == 1
+
+
+def test_empty_advances_positions(tmp_path: Path) -> None:
+    """A commit without rows moves the position and adds no data file."""
+    table = lake.new(tmp_path / "t")
+    assert table.empty(txns=pack(lake.APP, 1, b"there"), metadata={"stream": "s"}) == 1
+    assert table.position(lake.APP) == (1, b"there")
+    assert not list((tmp_path / "t").glob("*.parquet"))
+
+
+def test_schema_is_compared_before_a_write(tmp_path: Path) -> None:
+    """delta-rs would cast 2.5 to 2 in silence: another type is an error that names column and types."""
+    table = lake.new(tmp_path / "t")
+    wrong = pa.table({"id": [2.5], "name": ["x"], "more": [1]})
+    with pytest.raises(UserError, match=r"'id' is int64 in the table, the rows have double.*'more'"):
+        table.append(wrong.to_reader(), txns=pack(lake.APP, 1, b""), metadata={})
+    assert table.version == 0
+
+
+def test_deltalake_casts_in_silence(tmp_path: Path) -> None:
+    """FACTS, the canary of the rule above: were this to raise, the comparison could be dropped."""
+    lake.new(tmp_path / "t")
+    delta = DeltaTable((tmp_path / "t").as_uri())
+    write_deltalake(delta, pa.table({"id": [2.5], "name": ["x"]}), mode="append")
+    assert lake.ids(open_table(str(tmp_path / "t"), {})) == [2]  # type: ignore[arg-type]
+
+
+def test_columns_that_only_the_table_has_arrive_null(tmp_path: Path) -> None:
+    """Rows may lack columns, and bring them in another order."""
+    table = lake.new(tmp_path / "t")
+    table.append(pa.table({"name": ["only"]}).to_reader(), txns=pack(lake.APP, 1, b""), metadata={})
+    swapped = pa.table({"name": pa.array(["b"], pa.large_string()), "id": [7]})
+    table.append(swapped.to_reader(), txns=pack(lake.APP, 2, b""), metadata={})
+    found = table.rows(["id", "name"]).read_all().sort_by("name").to_pylist()
+    assert found == [{"id": 7, "name": "b"}, {"id": None, "name": "only"}]
+
+
+def test_replace_a_slice(tmp_path: Path) -> None:
+    """Only the slice's rows are replaced; an empty reader empties it, and even that moves the position."""
+    table = lake.new(tmp_path / "t")
+    table.append(lake.rows([1, 2], "a"), txns=pack(lake.APP, 1, b""), metadata={})
+    table.append(lake.rows([3], "b"), txns=pack(lake.APP, 2, b""), metadata={})
+    mine = Predicate(equals=(("name", "a"),))
+    table.replace(lake.rows([9], "a"), predicate=mine, txns=pack(lake.APP, 3, b""), metadata={})
+    assert lake.ids(table) == [3, 9]
+    for batch in (4, 5):
+        table.replace(lake.rows([]), predicate=mine, txns=pack(lake.APP, batch, b""), metadata={})
+        assert (lake.ids(table), table.position(lake.APP)[0]) == ([3], batch)
+    table.replace(lake.rows([1]), predicate=None, txns=pack(lake.APP, 6, b""), metadata={})
+    assert lake.ids(table) == [1]
+    assert table.columns == lake.COLUMNS
+    assert table.foreign_since(-1) == ()
+
+
+def test_replace_refuses_rows_of_another_slice(tmp_path: Path) -> None:
+    """Rows outside the slice are never written into it."""
+    table = lake.new(tmp_path / "t")
+    with pytest.raises(Exception, match="Invalid data found"):
+        table.replace(
+            lake.rows([9], "b"),
+            predicate=Predicate(equals=(("name", "a"),)),
+            txns=pack(lake.APP, 1, b""),
+            metadata={},
+        )
+    assert table.count() == 0
+
+
+def test_replace_is_fenced_too(tmp_path: Path) -> None:
+    """Two handles replace the same slice from the same position: the second is fenced."""
+    first, second = lake.new(tmp_path / "t"), lake.new(tmp_path / "t")
+    first.replace(lake.rows([1]), predicate=None, txns=pack(lake.APP, 1, b""), metadata={})
+    with pytest.raises(Fenced):
+        second.replace(lake.rows([2]), predicate=None, txns=pack(lake.APP, 1, b""), metadata={})
+    assert lake.ids(second) == [1]
+
+
+def test_add_columns_keeps_comments(tmp_path: Path) -> None:
+    """New columns are nullable and carry comments; the old ones keep theirs; doing it twice is nothing."""
+    table = lake.new(tmp_path / "t")
+    lake.add(table, 1)
+    more = ColumnSpec(name="extra", type="decimal(5,1)", comment="new")
+    table.add_columns([more, lake.COLUMNS[0]], metadata={"stream": "s"})
+    version = table.version
+    table.add_columns([more], metadata={"stream": "s"})
+    assert table.columns == (*lake.COLUMNS, more)
+    assert table.version == version == 2
+    assert table.rows(["extra"]).read_all()["extra"].to_pylist() == [None]
+    assert table.foreign_since(-1) == ()
+
+
+def test_rivals_add_the_same_column(tmp_path: Path) -> None:
+    """A rival's same addition is as good as ours; with another type it is an error that says so."""
+    first, second = lake.new(tmp_path / "t"), lake.new(tmp_path / "t")
+    first.add_columns([ColumnSpec(name="n", type="int")], metadata={})
+    second.add_columns([ColumnSpec(name="n", type="int"), ColumnSpec(name="m", type="int")], metadata={})
+    assert [column.name for column in second.columns] == ["id", "name", "n", "m"]
+    with pytest.raises(UserError, match="'m' is int, not string"):
+        first.add_columns([ColumnSpec(name="m", type="string")], metadata={})
+
+
+def test_append_beside_a_schema_change_is_contended(tmp_path: Path) -> None:
+    """Rows built for the old schema are not committed over a new one; read again, then they are."""
+    first, second = lake.new(tmp_path / "t"), lake.new(tmp_path / "t")
+    first.add_columns([ColumnSpec(name="n", type="int")], metadata={})
+    with pytest.raises(Contended) as caught:
+        lake.add(second, 1)
+    assert not isinstance(caught.value, Fenced)
+    assert lake.add(second, 1) == 2
+
+
+# --- refresh --------------------------------------------------------------------------------------
+
+
+def test_refresh_says_when_the_metadata_changed(tmp_path: Path) -> None:
+    """Rows by others are no change of metadata; a column or a property is."""
+    table, other = lake.new(tmp_path / "t"), lake.new(tmp_path / "t")
+    lake.add(other, 1)
+    assert table.refresh() is False
+    other.add_columns([ColumnSpec(name="n", type="int")], metadata={})
+    assert table.refresh() is True
+    assert table.columns[-1].name == "n"
+    DeltaTable((tmp_path / "t").as_uri()).alter.set_table_properties({"delta.appendOnly": "true"})
+    assert table.refresh() is True
+    assert table.refresh() is False
+
+
+@pytest.mark.parametrize("commits", [0, 2, 9])
+def test_recreated_table_is_noticed(tmp_path: Path, commits: int) -> None:
+    """A table deleted and created anew has no positions, whichever version it has reached."""
+    table = lake.new(tmp_path / "t")
+    for batch in (1, 2, 3):
+        lake.add(table, batch)
+    shutil.rmtree(tmp_path / "t")
+    new = lake.new(tmp_path / "t", description="new")
+    for batch in range(1, commits + 1):
+        lake.add(new, batch, app="silt/other/n/s/d")
+    assert table.refresh() is True
+    assert table.version == commits
+    assert table.position(lake.APP) == (0, b"")
+
+
+def test_deltalake_stays_at_the_old_version_of_a_recreated_table(tmp_path: Path) -> None:
+    """The canary of the rule above: a resident DeltaTable does not see that the table was replaced."""
+    lake.add(lake.new(tmp_path / "t"), 1)
+    delta = DeltaTable((tmp_path / "t").as_uri())
+    shutil.rmtree(tmp_path / "t")
+    lake.new(tmp_path / "t")
+    delta.update_incremental()
+    assert delta.version() == 1
+
+
+def test_deleted_table_is_gone(tmp_path: Path) -> None:
+    """A table that was deleted says so; once it is there again, the same handle goes on."""
+    table = lake.new(tmp_path / "t")
+    shutil.rmtree(tmp_path / "t")
+    with pytest.raises(Contended, match="gone"):
+        table.refresh()
+    lake.new(tmp_path / "t")
+    table.refresh()
+    assert table.version == 0
+
+
+def test_checkpoints_and_reopens_on_its_own(tmp_path: Path) -> None:
+    """Every 20 commits a checkpoint appears, and positions stay right across the reopened handle."""
+    table, reader = lake.new(tmp_path / "t"), lake.new(tmp_path / "t")
+    for batch in range(1, 45):
+        lake.add(table, batch, payload=b"%d" % batch)
+    checkpoints = [name for name in lake.log_names(tmp_path / "t") if "checkpoint.parquet" in name]
+    assert [int(name[:20]) for name in checkpoints] == [20, 40]
+    reader.refresh()
+    fresh = open_table(str(tmp_path / "t"), {})
+    assert fresh is not None
+    assert table.txns == reader.txns == fresh.txns
+    assert table.position(lake.APP) == (44, b"44")
+
+
+def test_checkpoint_of_a_table_that_others_write(tmp_path: Path) -> None:
+    """Where the multiples of the interval are other people's commits, a checkpoint comes all the same."""
+    table, other = lake.new(tmp_path / "t"), DeltaTable((tmp_path / "t").as_uri())
+    hooks = PostCommitHookProperties(create_checkpoint=False)
+    for batch in range(1, 22):
+        lake.add(table, batch)
+        other.update_incremental()
+        write_deltalake(
+            other, pa.table({"id": [0], "name": ["o"]}), mode="append", post_commithook_properties=hooks
+        )
+        table.refresh()
+    assert [name for name in lake.log_names(tmp_path / "t") if "parquet" in name] == [
+        lake.checkpoint_file(tmp_path / "t", 41).name
+    ]
+
+
+def test_a_failed_checkpoint_does_not_fail_the_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows are committed by then; the handle reads everything again."""
+    table = lake.new(tmp_path / "t")
+    monkeypatch.setattr(type(table), "checkpoint", _fail)
+    for batch in range(1, 22):
+        assert lake.add(table, batch) == batch
+        table.refresh()
+    assert table.position(lake.APP)[0] == 21
+    assert lake.ids(table) == list(range(1, 22))
+
+
+def _fail(*_: object) -> None:
+    raise Contended("a checkpoint failed")
+
+
+def test_rivals_checkpoint_at_once(tmp_path: Path) -> None:
+    """Two handles write the same checkpoint; both go on."""
+    first, second = lake.new(tmp_path / "t"), lake.new(tmp_path / "t")
+    lake.add(first, 1)
+    second.refresh()
+    first.checkpoint()
+    second.checkpoint()
+    assert lake.add(second, 2) == 2
+    first.refresh()
+    assert first.position(lake.APP)[0] == 2
+
+
+# --- the writer -----------------------------------------------------------------------------------
+
+
+def test_writer_properties_arrive_in_the_files(tmp_path: Path) -> None:
+    """zstd, delta-packed ids and times, no dictionary for reals and blobs, row groups bounded by bytes."""
+    import pyarrow.parquet as pq
+
+    columns = [
+        ColumnSpec(name="i.d", type="bigint"),
+        ColumnSpec(name="ts", type="timestamp"),
+        ColumnSpec(name="r", type="double"),
+        ColumnSpec(name="b", type="binary"),
+        ColumnSpec(name="few", type="bigint"),
+    ]
+    table = lake.new(tmp_path / "t", columns=columns)
+    n = 20_000
+    rows = pa.table(
+        {
+            "i.d": pa.array(range(n), pa.int64()),
+            "ts": pa.array(range(n), pa.timestamp("us", "UTC")),
+            "r": [i / 7 for i in range(n)],
+            "b": [b"%d" % i for i in range(n)],
+            "few": [i % 3 for i in range(n)],
+        }
+    )
+    hints = WriterHints(packed=("i.d",), row_bytes=8_000)
+    table.append(rows.to_reader(max_chunksize=1000), txns=pack(lake.APP, 1, b""), metadata={}, writer=hints)
+    (file,) = (tmp_path / "t").glob("*.parquet")
+    meta = pq.read_metadata(file)
+    chunks = {meta.row_group(0).column(i).path_in_schema: meta.row_group(0).column(i) for i in range(5)}
+    assert {chunk.compression for chunk in chunks.values()} == {"ZSTD"}
+    encodings = {name: set(chunk.encodings) for name, chunk in chunks.items()}
+    assert "DELTA_BINARY_PACKED" in encodings["i.d"]
+    assert "DELTA_BINARY_PACKED" in encodings["ts"]
+    assert not {"RLE_DICTIONARY", "PLAIN_DICTIONARY"} & (encodings["r"] | encodings["b"] | encodings["i.d"])
+    assert {"RLE_DICTIONARY", "PLAIN_DICTIONARY"} & encodings["few"]
+    assert meta.row_group(0).num_rows == 8_192
+
+
+def test_rows_are_split_into_files(tmp_path: Path) -> None:
+    """`file_bytes` bounds data files; it is all one commit."""
+    table = lake.new(tmp_path / "t")
+    source = (batch for i in range(8) for batch in lake.rows(range(i * 50_000, (i + 1) * 50_000), "x" * 9))
+    reader = pa.RecordBatchReader.from_batches(lake.SCHEMA, source)
+    hints = WriterHints(file_bytes=100_000, row_bytes=64_000_000 // 10_000)
+    assert table.append(reader, txns=pack(lake.APP, 1, b""), metadata={}, writer=hints) == 1
+    assert len(list((tmp_path / "t").glob("*.parquet"))) > 2
+    assert table.count() == 400_000
+
+
+def test_history_shows_the_metadata(tmp_path: Path) -> None:
+    """DESCRIBE HISTORY shows who wrote what: `silt` for programs, `userMetadata` for people."""
+    table = create_table(str(tmp_path / "t"), {}, columns=lake.COLUMNS)
+    lake.add(table, 1)
+    last = DeltaTable((tmp_path / "t").as_uri()).history(1)[0]
+    assert last["silt"] == {"stream": "readings", "batch": "1", "txns": 3}
+    assert last["userMetadata"] == "silt stream=readings batch=1"
