@@ -213,7 +213,8 @@ def choose(column: Column, census: ColumnCensus | None) -> Choice:
         case "boolean" if _count(seen) and "boolean" not in seen.fits:
             return _by_class(column, seen)
         case _:
-            return _unless_mixed(column, seen, _TYPE[kind], None)
+            turned = kind == "text" and affinity(column.declared) != "TEXT"
+            return _unless_mixed(column, seen, _TYPE[kind], RENDERED if turned else None)
 
 
 def described(census: ColumnCensus) -> str:
@@ -230,6 +231,7 @@ def _count(census: ColumnCensus) -> int:
 
 
 def _unless_mixed(column: Column, seen: ColumnCensus, kind: str, form: str | None) -> Choice:
+    """`kind`, unless at least 1 in 100 values is of another class."""
     fitting = sum(getattr(seen, attribute) for attribute in _FITTING[family(column.declared)])
     total = _count(seen)
     strange = total - fitting
@@ -248,10 +250,8 @@ def _mixed(column: Column, seen: ColumnCensus) -> Choice:
 def _by_class(column: Column, seen: ColumnCensus) -> Choice:
     """A declared type that says nothing of its values: the one class that is there, else text."""
     match seen.classes:
-        case ():
-            return "string", None, None
-        case ("text",):
-            return "string", None, None
+        case () | ("text",):
+            return "string", RENDERED, None  # SQLite may turn a text of digits into a number there
         case ("integer",):
             return "bigint", None, None
         case ("real",) | ("integer", "real") if "double" in seen.fits:

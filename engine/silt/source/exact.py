@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -10,7 +12,7 @@ from sqlalchemy.sql.selectable import SelectBase
 
 from silt.errors import UserError
 from silt.shapes import Value
-from silt.source.statement import compiled, exactly
+from silt.source.statement import compiled, exactly, template
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,15 +24,38 @@ if TYPE_CHECKING:
 _ONE_BATCH = 1 << 30
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """A select compiled once for exact rows: between two cycles only its bound values differ.
+
+    Compiling costs milliseconds, a small query 0.2 (measured); `known` are the values that are part
+    of the statement itself.
+    """
+
+    sql: str
+    names: tuple[str, ...]
+    known: Mapping[str, Value]
+
+    def rows(self, connection: Connection, **given: Value) -> list[tuple[Any, ...]]:
+        """All rows, each value by its storage class; `given` fills the statement's parameters."""
+        values = tuple(given[name] if name in given else self.known[name] for name in self.names)
+        batches = list(connection.execute(self.sql, values, _ONE_BATCH))
+        return [row for batch in batches for row in _decoded(batch, connection.encoding)]
+
+
+def query(statement: SelectBase) -> Query:
+    """`statement` compiled for exact rows; its `bindparam`s are what `Query.rows` is given."""
+    sql, names, known = template(_tagged(statement))
+    return Query(sql=sql, names=names, known=known)
+
+
 def rows(connection: Connection, statement: Executable) -> list[tuple[Value, ...]]:
     """All rows of `statement` (a Core select, or `text()`), each value by its storage class."""
     if isinstance(statement, TextClause):
         return _text_rows(connection, statement)
     if not isinstance(statement, SelectBase):
         raise TypeError(f"a select is needed, not {type(statement).__name__}")
-    sql, values = compiled(_tagged(statement))
-    batches = list(connection.execute(sql, values, _ONE_BATCH))
-    return [row for batch in batches for row in _decoded(batch, connection.encoding)]
+    return query(statement).rows(connection)
 
 
 def _tagged(statement: SelectBase) -> sa.Select[Any]:

@@ -482,7 +482,7 @@ class Refused(UserError):
     """
 
 
-_MISSING: Final = re.compile(r"no such (?:table|column): [^\n]+")
+_MISSING: Final = re.compile(r"no such (?:table|column|function|collation sequence): [^\n]+")
 
 
 def _changed(path: str) -> SourceChanged:

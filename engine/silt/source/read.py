@@ -25,10 +25,10 @@ from silt.shapes import Extract, Field, Key, Value
 from silt.source.channel import Channel
 from silt.source.convert import Unfit, converted, repeated
 from silt.source.open import Connection, Refused, Snapshot
-from silt.source.recipe import Recipe, Slot, null_predicate, predicate, recipe, unproved
+from silt.source.recipe import Recipe, Slot, arrow_of, key_bounds, predicate, recipe, unproved
 from silt.source.statement import key_column, relation, rowid, written
 
-__all__ = ["null_predicate", "predicate", "schema", "stream"]
+__all__ = ["predicate", "schema", "stream"]
 
 BATCH_BYTES: Final = 8 * 1024 * 1024
 QUEUE_BYTES: Final = 32 * 1024 * 1024
@@ -70,16 +70,28 @@ def stream(
     Nothing may be committed after an error.
     """
     first = snapshot.first
+    size = first.size()
     job = _Job(
         extract=extract,
-        recipe=recipe(extract, lo, hi, nulls=only_nulls, wide=_wide(first, batch_bytes)),
+        schema=schema(extract),
+        recipe=recipe(
+            extract,
+            from_key=lo is not None,
+            to_key=hi is not None,
+            nulls=only_nulls is not None,
+            # offsets overflow silently past 2 GiB in a batch (FACTS), which a file of less than 1 GiB cannot
+            # fill: only larger ones pay for a length check
+            wide=batch_bytes if size > _LARGE_FILE else None,
+        ),
+        bounds=key_bounds(lo, hi),
         batch_bytes=batch_bytes,
         loaded_at=loaded_at or datetime.now(UTC),
     )
     if unproved(extract) and only_nulls is None:
         _check_unique(first, extract, lo, hi)
     pieces = _pieces(first, extract, lo, hi, expected, only_nulls, job.recipe)
-    job.batch_rows = _batch_rows(first, job, pieces, expected)
+    if size > max(_SMALL_FILE, batch_bytes):
+        job.batch_rows = _batch_rows(first, job, pieces)
     readers = snapshot.readers if len(pieces) > 1 and (expected or 0) >= PARALLEL_ROWS else (first,)
     inline = expected is not None and expected <= INLINE_ROWS
     rows = 0
@@ -112,7 +124,9 @@ class _Job:
     """What all readers of one read share; `batch_rows` follows the size of the rows that come."""
 
     extract: Extract
+    schema: pa.Schema
     recipe: Recipe
+    bounds: dict[str, Value]
     batch_bytes: int
     loaded_at: datetime
     batch_rows: int = MAX_BATCH_ROWS
@@ -124,17 +138,8 @@ class _Job:
 
 
 def _fitting(batch: pa.RecordBatch, batch_bytes: int) -> int:
-    size: int = batch.nbytes
-    each = max(size // max(batch.num_rows, 1), 1)
+    each = max(int(batch.nbytes) // max(int(batch.num_rows), 1), 1)
     return max(1, min(MAX_BATCH_ROWS, batch_bytes // each))
-
-
-def _wide(connection: Connection, batch_bytes: int) -> int | None:
-    """Past which length a value is refused: offsets overflow silently past 2 GiB in a batch (FACTS).
-
-    A batch cannot outgrow a file of less than 1 GiB; larger ones pay for a length check.
-    """
-    return batch_bytes if connection.size() > _LARGE_FILE else None
 
 
 def _pieces(
@@ -165,6 +170,14 @@ def _bounds(
     nulls: tuple[int | None, int] | None,
 ) -> tuple[int, int] | None:
     """The least and greatest rowid that may be read; None when there is none."""
+    if (
+        nulls is None
+        and extract.order is not None
+        and extract.order.kind == "rowid"
+        and lo is not None
+        and hi is not None
+    ):
+        return (_whole(lo) + 1, _whole(hi)) if _whole(lo) < _whole(hi) else None
     number = rowid(relation(extract.table), extract.table)
     least, greatest = (sa.select(f(number)).scalar_subquery() for f in (sa.func.min, sa.func.max))
     ((low, high),) = connection.rows(sa.select(least, greatest))
@@ -184,12 +197,11 @@ def _whole(key: Key) -> int:
     return int(key[0])
 
 
-def _batch_rows(connection: Connection, job: _Job, pieces: Sequence[_Piece], expected: int | None) -> int:
-    """How many rows fit `batch_bytes`, by a few of them; a small file needs no look."""
-    small = connection.size() <= max(_SMALL_FILE, job.batch_bytes)
-    if small or not pieces or job.recipe.way == "any" or expected == 0:
-        return MAX_BATCH_ROWS
-    values = job.recipe.fast.values(pieces[0].lo if job.recipe.way == "rowid" else 0, pieces[0].hi)
+def _batch_rows(connection: Connection, job: _Job, pieces: Sequence[_Piece]) -> int:
+    """How many rows fit `batch_bytes`, by a few of them."""
+    if not pieces or job.recipe.way == "any":
+        return _CAREFUL_ROWS
+    values = job.recipe.fast.values(job.bounds, pieces[0].lo, pieces[0].hi)
     try:
         with closing(connection.execute(job.recipe.fast.sql, values, _SAMPLE_ROWS)) as batches:
             first = next(batches, None)
@@ -297,10 +309,12 @@ def _fast(
     connection: Connection, job: _Job, piece: _Piece, progress: _Progress
 ) -> Generator[pa.RecordBatch, None, None]:
     how = job.recipe
-    values = how.fast.values(_start(job, piece, progress), piece.hi)
+    values = how.fast.values(job.bounds, _start(job, piece, progress), piece.hi)
     with closing(connection.execute(how.fast.sql, values, job.batch_rows)) as batches:
         for raw in _rows(batches, how.arrow):
-            made = _assembled(job, raw.column(0), {id(s): raw.column(i + 1) for i, s in enumerate(how.slots)})
+            made = _assembled(
+                job, raw.column(0), [converted(raw.column(i + 1), s.field) for i, s in enumerate(how.slots)]
+            )
             _advance(job, piece, raw.column(0), progress)
             yield made
             job.adapt(raw)
@@ -336,18 +350,19 @@ def _out_of_range(job: _Job) -> SiltError:
     )
 
 
-def _assembled(job: _Job, keys: pa.Array, columns: dict[int, pa.Array]) -> pa.RecordBatch:
-    """The lake's columns in their order.  Raises `Unfit`."""
-    slots = {id(s.field): s for s in job.recipe.slots}
-    made = [_column(job, f, slots.get(id(f)), keys, columns) for f in job.extract.fields]
-    return pa.RecordBatch.from_arrays(made, schema=schema(job.extract))
+def _assembled(job: _Job, keys: pa.Array, columns: Sequence[pa.Array]) -> pa.RecordBatch:
+    """The lake's columns in their order; `columns` are those of the recipe's slots."""
+    read = {slot.place: column for slot, column in zip(job.recipe.slots, columns, strict=True)}
+    fields = enumerate(job.extract.fields)
+    made = [read[i] if i in read else _unread(job, f, keys) for i, f in fields]
+    return pa.RecordBatch.from_arrays(made, schema=job.schema)
 
 
-def _column(job: _Job, f: Field, slot: Slot | None, keys: pa.Array, columns: dict[int, pa.Array]) -> pa.Array:
-    if slot is not None:
-        return converted(columns[id(slot)], f)
-    by_rowid = job.recipe.way != "any" and (job.extract.table.rowid_alias or job.extract.table.rowid)
-    if f.source is not None or (f.lineage == "rowid" and by_rowid):
+def _unread(job: _Job, f: Field, keys: pa.Array) -> pa.Array:
+    """A column that no slot reads: the rowid, which is column 0 already, or a constant."""
+    table = job.extract.table
+    has_rowid = job.recipe.way != "any" and (table.rowid_alias or table.rowid) is not None
+    if f.source is not None or (f.lineage == "rowid" and has_rowid):
         return keys
     return _constant(job, f, len(keys))
 
@@ -382,21 +397,17 @@ def _careful(
 ) -> Generator[pa.RecordBatch, None, None]:
     """What is left of a piece, each value by its own class: delivered if the type holds it exactly."""
     prepared = job.recipe.careful
-    values = prepared.values(_start(job, piece, progress), piece.hi)
-    wanted = (pa.int64(), pa.int64(), *((pa.string(), *map(_arrow, _PARTS)) * len(job.recipe.slots)))
+    values = prepared.values(job.bounds, _start(job, piece, progress), piece.hi)
+    wanted = (pa.int64(), pa.int64(), *((pa.string(), *map(arrow_of, _PARTS)) * len(job.recipe.slots)))
     try:
         with closing(connection.execute(prepared.sql, values, min(job.batch_rows, _CAREFUL_ROWS))) as batches:
             for raw in _rows(batches, wanted):
                 if pc.min(raw.column(1)).as_py() != 1:
                     raise _out_of_range(job)
-                columns = {
-                    id(s): _judged(connection, job, raw, i, progress.rows)
-                    for i, s in enumerate(job.recipe.slots)
-                }
-                made = pa.RecordBatch.from_arrays(
-                    [_finished(job, f, raw.column(0), columns) for f in job.extract.fields],
-                    schema=schema(job.extract),
-                )
+                columns = [
+                    _judged(connection, job, raw, i, progress.rows) for i in range(len(job.recipe.slots))
+                ]
+                made = _assembled(job, raw.column(0), columns)
                 _advance(job, piece, raw.column(0), progress)
                 yield made
     except Refused as refusal:
@@ -406,15 +417,6 @@ def _careful(
             why=refusal.why,
             hint=_hint(job.extract),
         ) from refusal
-
-
-def _arrow(stored: str) -> pa.DataType:
-    return {"integer": pa.int64(), "real": pa.float64(), "text": pa.string(), "blob": pa.binary()}[stored]
-
-
-def _finished(job: _Job, f: Field, keys: pa.Array, columns: dict[int, pa.Array]) -> pa.Array:
-    slot = next((s for s in job.recipe.slots if s.field is f), None)
-    return _column(job, f, None, keys, {}) if slot is None else columns[id(slot)]
 
 
 def _judged(connection: Connection, job: _Job, raw: pa.RecordBatch, index: int, before: int) -> pa.Array:
@@ -478,7 +480,7 @@ def _where(connection: Connection, job: _Job, rowid_: int, number: int) -> str:
         return f" at {own} {rowid_}"
     if not names:
         return f" in row {number + 1}"
-    ((*key,),) = connection.rows(job.recipe.key_at(number))
+    ((*key,),) = connection.rows(job.recipe.key_at(job.bounds, number))
     return f" at ({', '.join(names)}) = ({', '.join(shown(v) for v in key)})"
 
 

@@ -10,9 +10,9 @@ shows every value's class and the value in a column of that class.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import sqlalchemy as sa
@@ -31,7 +31,6 @@ MISFIT: Final = "silt:misfit"
 _LEAD: Final = {"integer": "0", "real": "0.5", "text": "''", "blob": "x''"}
 _LO: Final = "silt_lo"
 _HI: Final = "silt_hi"
-LEAST_ROWID: Final = -(2**63)
 
 
 # --- which rows -----------------------------------------------------------------------------------
@@ -42,43 +41,45 @@ def predicate(extract: Extract, lo: Key | None, hi: Key | None) -> ColumnElement
 
     Without `where`; true for an extract without an order.
     """
+    return _between(extract, _literals(lo), _literals(hi))
+
+
+def _literals(key: Key | None) -> list[ColumnElement[Any]] | None:
+    return None if key is None else [sa.literal(value) for value in key]
+
+
+def _between(
+    extract: Extract, lo: Sequence[ColumnElement[Any]] | None, hi: Sequence[ColumnElement[Any]] | None
+) -> ColumnElement[bool]:
+    """Row values where the key has several columns, a plain comparison where it has one."""
     order = extract.order
     if order is None:
         return sa.true()
-    left, right = _sides(extract.table, order.columns, lo), _sides(extract.table, order.columns, hi)
-    bounds = [] if left is None else [left[0] > left[1]]
-    bounds += [] if right is None else [right[0] <= right[1]]
+    rel = relation(extract.table)
+    columns = [key_column(rel, extract.table, name) for name in order.columns]
+    bounds = [] if lo is None else [_row(columns) > _row(lo)]
+    bounds += [] if hi is None else [_row(columns) <= _row(hi)]
     return sa.and_(sa.true(), *bounds, *_no_nulls(extract.table, order.columns))
 
 
-def _sides(table: Table, names: Sequence[str], key: Key | None) -> tuple[Any, Any] | None:
-    """The two sides of a comparison: plain for one column, row values for several."""
-    if key is None:
-        return None
-    rel = relation(table)
-    columns = [key_column(rel, table, name) for name in names]
-    values = [sa.literal(value) for value in key]
-    if len(columns) == 1:
-        return columns[0], values[0]
-    return sa.tuple_(*columns), sa.tuple_(*values)
+def _row(values: Sequence[ColumnElement[Any]]) -> Any:
+    return values[0] if len(values) == 1 else sa.tuple_(*values)
 
 
 def _no_nulls(table: Table, names: Sequence[str]) -> list[ColumnElement[bool]]:
     return [col(relation(table), name).is_not(None) for name in names if nullable(table, name)]
 
 
-def null_predicate(extract: Extract, after: int | None, upto: int) -> ColumnElement[bool]:
-    """Rows with a NULL in the order, rowids past `after` up to `upto`."""
+def _null_predicate(extract: Extract) -> ColumnElement[bool]:
+    """Rows with a NULL in the order; their rowids bound them."""
     table = extract.table
     names = extract.order.columns if extract.order else ()
-    rel = relation(table)
-    number = rowid(rel, table)
-    if number is None:
+    if (table.rowid_alias or table.rowid) is None:
         raise UserError(
             f"{table.name} has no rowid to read rows with a NULL cursor by", hint="declare another cursor"
         )
-    empty = sa.or_(sa.false(), *(col(rel, name).is_(None) for name in names if nullable(table, name)))
-    return sa.and_(empty, number <= upto, *(() if after is None else (number > after,)))
+    rel = relation(table)
+    return sa.or_(sa.false(), *(col(rel, name).is_(None) for name in names if nullable(table, name)))
 
 
 # --- how they are scanned -------------------------------------------------------------------------
@@ -117,8 +118,12 @@ def unproved(extract: Extract) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
-    """A source column of the statement: read as `stored` (a storage class) for one field."""
+    """A source column of the statement: read as `stored` (a storage class) for one field.
 
+    `place` is the field's among the extract's.
+    """
+
+    place: int
     field: Field
     stored: str
     value: ColumnElement[Any]
@@ -136,15 +141,21 @@ def arrow_of(stored: str) -> pa.DataType:
     return {"integer": pa.int64(), "real": pa.float64(), "text": pa.string(), "blob": pa.binary()}[stored]
 
 
-def _slot(table: Table, field: Field) -> Slot:
+def _slot(table: Table, place: int, field: Field) -> Slot:
     value = col(relation(table), field.source or "")
     column = table.column(field.source or "")
     declared = column.declared if column is not None else ""
     if field.format == types.RENDERED:
-        return Slot(field=field, stored="text", value=rendered(value), guard="none")
+        return Slot(place=place, field=field, stored="text", value=rendered(value), guard="none")
     kind = types.affinity(declared, strict=table.strict) if table.kind == "table" else "BLOB"
     stored = types.stored_class(field.type, field.format, kind)
-    return Slot(field=field, stored=stored, value=value, guard=types.guard(stored, kind, strict=table.strict))
+    return Slot(
+        place=place,
+        field=field,
+        stored=stored,
+        value=value,
+        guard=types.guard(stored, kind, strict=table.strict),
+    )
 
 
 def rendered(value: ColumnElement[Any]) -> ColumnElement[str]:
@@ -203,9 +214,13 @@ class Prepared:
     names: tuple[str, ...]
     known: dict[str, Value]
 
-    def values(self, lo: int, hi: int) -> tuple[Value, ...]:
-        """The parameters for the rowids from `lo` to `hi`; for other scans `lo` rows are passed over."""
-        return tuple({**self.known, _LO: lo, _HI: hi}[name] for name in self.names)
+    def values(self, bounds: Mapping[str, Value], lo: int, hi: int) -> tuple[Value, ...]:
+        """The parameters for the rowids from `lo` to `hi`; for other scans `lo` rows are passed over.
+
+        `bounds` are the keys, as `key_bounds` names them.
+        """
+        named = {**self.known, **bounds, _LO: lo, _HI: hi}
+        return tuple(named[name] for name in self.names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,8 +237,8 @@ class Recipe:
     def slots(self) -> tuple[Slot, ...]:
         """Source columns to read; the rowid itself is column 0 already."""
         table, alias = self.extract.table, self.key_name
-        read = (f for f in self.extract.fields if f.source is not None)
-        return tuple(_slot(table, f) for f in read if not (f.source == alias and f.type == "bigint"))
+        read = ((i, f) for i, f in enumerate(self.extract.fields) if f.source is not None)
+        return tuple(_slot(table, i, f) for i, f in read if not (f.source == alias and f.type == "bigint"))
 
     @cached_property
     def key_name(self) -> str | None:
@@ -258,11 +273,11 @@ class Recipe:
         order = self.extract.order
         return order.columns if order is not None else self.extract.table.primary_key
 
-    def key_at(self, number: int) -> sa.Select[Any]:
+    def key_at(self, bounds: Mapping[str, Value], number: int) -> sa.Select[Any]:
         """The key of the row at a place of the scan, from 0."""
         rel = relation(self.extract.table)
         named = [col(rel, name).label(f"c{i}") for i, name in enumerate(self.key_names)]
-        return self._scan(named).params({_LO: number}).limit(1)
+        return self._scan(named).params({**bounds, _LO: number}).limit(1)
 
     @property
     def _classes(self) -> tuple[str, ...]:
@@ -275,7 +290,8 @@ class Recipe:
 
     def _guarded(self) -> ColumnElement[Any]:
         fires = [f for s in self.slots if (f := _fires(s)) is not None]
-        fires += [sa.not_(self.range.is_(True))] if self.way != "rowid" or self.extract.order is None else []
+        order = self.extract.order
+        fires += [] if order is None or order.kind == "rowid" else [sa.not_(self.range.is_(True))]
         fires += self._too_wide()
         if not fires:
             return self.key
@@ -323,25 +339,36 @@ def _parts(value: ColumnElement[Any]) -> tuple[ColumnElement[Any], ...]:
     return (kind, *by_class)
 
 
+def key_bounds(lo: Key | None, hi: Key | None) -> dict[str, Value]:
+    """The values of a recipe's parameters for lo < key <= hi."""
+    sides = (("lo", lo), ("hi", hi))
+    return {f"silt_{side}_{i}": value for side, key in sides for i, value in enumerate(key or ())}
+
+
+def _parameters(side: str, extract: Extract, *, given: bool) -> list[ColumnElement[Any]] | None:
+    if not given or extract.order is None:
+        return None
+    return [sa.bindparam(f"silt_{side}_{i}", None) for i in range(len(extract.order.columns))]
+
+
+@lru_cache(maxsize=512)
 def recipe(
-    extract: Extract,
-    lo: Key | None,
-    hi: Key | None,
-    *,
-    nulls: tuple[int | None, int] | None = None,
-    wide: int | None = None,
+    extract: Extract, *, from_key: bool, to_key: bool, nulls: bool = False, wide: int | None = None
 ) -> Recipe:
-    """The recipe for lo < key <= hi, or for the rows with a NULL cursor in the rowids of `nulls`."""
-    if nulls is not None:
-        within = null_predicate(extract, *nulls)
+    """The recipe for lo < key <= hi where those are given, or for the rows with a NULL cursor.
+
+    Cached: compiling a statement costs more than a small read.
+    """
+    if nulls:
+        within = _null_predicate(extract)
         return Recipe(extract=extract, condition=within, range=within, way="rowid", wide=wide)
-    within = predicate(extract, lo, hi)
+    lo, hi = _parameters("lo", extract, given=from_key), _parameters("hi", extract, given=to_key)
+    within = _between(extract, lo, hi)
     scan = way(extract)
     # a rowid order's range is that of its pieces: closed, and bound for each
     by_rowid = scan == "rowid" and _by_rowid(extract.order)
-    return Recipe(
-        extract=extract, condition=sa.true() if by_rowid else within, range=within, way=scan, wide=wide
-    )
+    condition: ColumnElement[bool] = sa.true() if by_rowid else within
+    return Recipe(extract=extract, condition=condition, range=condition, way=scan, wide=wide)
 
 
 def _by_rowid(order: Order | None) -> bool:

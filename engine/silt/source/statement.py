@@ -42,7 +42,10 @@ def compiled(statement: Executable) -> tuple[str, tuple[Value, ...]]:
     return sql, tuple(values[name] for name in names)
 
 
-def template(statement: Executable) -> tuple[str, tuple[str, ...], dict[str, Value]]:
+Template = tuple[str, tuple[str, ...], dict[str, Value]]
+
+
+def template(statement: Executable) -> Template:
     """`statement` as SQL with `?`, the parameters' names in order, and the values known by name."""
     clause: Any = statement  # an Executable compiles; its class does not say so
     made = clause.compile(dialect=_dialect(), compile_kwargs={"render_postcompile": True})

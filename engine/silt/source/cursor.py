@@ -1,0 +1,394 @@
+"""Which columns a stream's rows are read in the order of, and why (DESIGN 4.3, 8).
+
+Evidence before names: an INTEGER PRIMARY KEY is commit order, since SQLite has one writer, while a time
+column loses rows that commit late (measured: 60 of 785).  A choice is a value, deterministic, and says
+its reasons, the runners-up, or why nothing is safe and what would make it so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Final
+
+from silt import types
+from silt.errors import UserError
+from silt.shapes import (
+    Candidate,
+    Column,
+    ColumnCensus,
+    CursorChoice,
+    Order,
+    Table,
+    TableCensus,
+    ascii_lower,
+)
+
+_ROWIDS: Final = ("rowid", "_rowid_", "oid")
+_CREATED: Final = ("created", "inserted", "timestamp", "time", "ts", "logged", "recorded", "received")
+_UPDATED: Final = ("updated", "modified", "changed", "edited", "last", "touched")
+_SAFE: Final = "an INTEGER PRIMARY KEY, or a NOT NULL column that rises with each commit, would make it safe"
+
+
+def detect(
+    table: Table,
+    census: TableCensus | None,
+    *,
+    kind: str = "auto",
+    columns: tuple[str, ...] = (),
+    mode: str = "append",
+) -> CursorChoice:
+    """The cursor of `table`: detected (`auto`), its `rowid`, or the declared `columns`.
+
+    `order` is None where nothing is safe.  A `mode` without a cursor (overwrite) gets none.
+    Raises `UserError` for declared columns that the table does not have.
+    """
+    seen = census or TableCensus(table=table.name, rows=0, complete=False)
+    if mode == "overwrite":
+        return CursorChoice(
+            order=None, detected=False, why="overwrite reads the whole table: it needs no cursor"
+        )
+    if kind == "auto":
+        return _detected(table, seen)
+    if kind == "rowid":
+        return _by_rowid(table)
+    return _declared(table, seen, columns)
+
+
+# --- evidence -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Evidence:
+    """What speaks for and against one column as a cursor."""
+
+    column: Column
+    place: int
+    count: ColumnCensus
+    complete: bool
+    indexed: bool
+    unique: bool
+
+    @property
+    def form(self) -> str | None:
+        """The one format of time that all its values have, else None."""
+        forms = [name for name, _ in self.count.formats]
+        return forms[0] if len(forms) == 1 and types.base_format(forms[0]) in types.TIME_FORMATS else None
+
+    @property
+    def values(self) -> int:
+        return self.count.integers + self.count.reals + self.count.texts + self.count.blobs
+
+    @property
+    def ties(self) -> int:
+        return self.values - self.count.distinct
+
+    @property
+    def declared_time(self) -> bool:
+        """Whether its name or type says that it is a time: the seed's rule, and the type's family."""
+        named = ascii_lower(self.column.name) == "timestamp" or "date" in self.column.declared.lower()
+        return named or types.family(self.column.declared) in ("timestamp", "date")
+
+    @property
+    def objection(self) -> str:
+        """Why it cannot order rows; '' where it can."""
+        if self.values == 0:
+            return "no value seen" if self.count.nulls == 0 else "always NULL"
+        if len(self.count.classes) > 1:
+            return f"mixed: {types.described(self.count)}"
+        if self.count.nulls:
+            return f"{_of(self.count.nulls, 'NULL', complete=self.complete)}"
+        if self.count.blobs:
+            return "blobs"
+        return self._formless if self.count.texts and self.form is None else ""
+
+    @property
+    def _formless(self) -> str:
+        """Texts that are times in several formats do not sort as times do (DESIGN 4.3)."""
+        timely = [name for name, _ in self.count.formats if types.base_format(name) in types.TIME_FORMATS]
+        if timely:
+            return f"texts of {len(self.count.formats)} formats"
+        return "texts that are no times" if self.declared_time else ""
+
+    @property
+    def why(self) -> str:
+        """In a few words: `epoch_ms, 31 ties, no index`."""
+        return ", ".join(self._words())
+
+    def _words(self) -> Iterator[str]:
+        if self.objection:
+            yield self.objection
+        elif self.form is not None:
+            yield types.base_format(self.form)
+        if self.values:
+            yield _of(self.ties, "ties", complete=self.complete) if self.ties else "no ties"
+        yield "indexed" if self.indexed else "no index"
+
+
+def _of(count: int, name: str, *, complete: bool) -> str:
+    return f"{count:,} {name}" if complete else f"{count:,} {name} in a sample"
+
+
+def _evidence(table: Table, census: TableCensus) -> tuple[_Evidence, ...]:
+    leads = {ascii_lower(i.columns[0]) for i in table.indexes}
+    if table.without_rowid:
+        leads |= {ascii_lower(name) for name in table.primary_key[:1]}
+    keys = {key[0] for key in _unique_keys(table) if len(key) == 1}
+    return tuple(
+        _Evidence(
+            column=column,
+            place=place,
+            count=census.column(column.name) or ColumnCensus(name=column.name),
+            complete=census.complete,
+            indexed=ascii_lower(column.name) in leads or column.name == table.rowid_alias,
+            unique=column.name in keys,
+        )
+        for place, column in enumerate(table.columns)
+    )
+
+
+def _rank(e: _Evidence) -> tuple[object, ...]:
+    """Smaller is better: usable, a time, of creation, rising, indexed, fewer ties, first."""
+    words = set(_name_words(e.column.name))
+    return (
+        bool(e.objection),
+        e.form is None,
+        bool(words & set(_UPDATED)),
+        not e.count.monotonic,
+        types.base_format(e.form or "") == "date_text",
+        not (words & set(_CREATED)),
+        not e.indexed,
+        e.ties,
+        e.place,
+    )
+
+
+def _name_words(name: str) -> list[str]:
+    spaced = "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
+    return [word for word in spaced.replace("-", "_").replace(" ", "_").split("_") if word]
+
+
+def _candidates(table: Table, census: TableCensus) -> list[_Evidence]:
+    """Columns worth naming, best first: times, and numbers or texts that rise with the rowid."""
+    named = [e for e in _evidence(table, census) if e.column.name != table.rowid_alias]
+    return sorted((e for e in named if _worth_naming(e)), key=_rank)
+
+
+def _worth_naming(e: _Evidence) -> bool:
+    """A time by its declaration; by its values, a time that is not mostly ties, or what rises without any."""
+    counts = e.values > 1 and e.count.monotonic and not e.ties and not e.count.reals
+    return e.declared_time or (e.form is not None and e.ties <= e.values // 2) or counts
+
+
+def _runners_up(candidates: Sequence[_Evidence]) -> tuple[Candidate, ...]:
+    return tuple(Candidate(columns=(e.column.name,), why=e.why) for e in candidates)
+
+
+# --- detection ------------------------------------------------------------------------------------
+
+
+def _detected(table: Table, census: TableCensus) -> CursorChoice:
+    candidates = _candidates(table, census)
+    if table.rowid_alias is not None:
+        return _by_key(table, table.rowid_alias, candidates)
+    if table.kind == "view":
+        why = "a view has no rowid: declare columns that are unique together, such as `cursor: [time, id]`"
+        return CursorChoice(order=None, detected=True, why=why, runners_up=_runners_up(candidates))
+    usable = [e for e in candidates if not e.objection]
+    for best in usable:
+        order = _ordered(table, (best.column.name,))
+        if order is not None:
+            rest = [e for e in candidates if e is not best]
+            return _by_column(table, best, order, rest)
+    return CursorChoice(
+        order=None, detected=True, why=_refusal(table, census), runners_up=_runners_up(candidates)
+    )
+
+
+def _by_key(table: Table, alias: str, candidates: Sequence[_Evidence]) -> CursorChoice:
+    return CursorChoice(
+        order=Order(kind="rowid", cursor=(alias,)),
+        detected=True,
+        why=f"{alias}, because it is {_key_sentence(table)}",
+        runners_up=_runners_up(candidates),
+        storage="integer",
+    )
+
+
+def _key_sentence(table: Table) -> str:
+    if table.autoincrement:
+        return "INTEGER PRIMARY KEY AUTOINCREMENT: never reused, rows arrive in its order"
+    return "INTEGER PRIMARY KEY: rows arrive in its order"
+
+
+def _by_column(table: Table, best: _Evidence, order: Order, rest: Sequence[_Evidence]) -> CursorChoice:
+    name = best.column.name
+    reason = f"{name} ({best.why}), the best of a table without INTEGER PRIMARY KEY"
+    tie = f"; ties are told apart by {', '.join(order.tie)}" if order.tie else "; it is unique"
+    return CursorChoice(
+        order=order,
+        detected=True,
+        why=reason + tie,
+        runners_up=_runners_up(rest),
+        warnings=tuple(_column_doubts(table, best, order)),
+        storage=best.count.classes[0] if best.count.classes else None,
+        time_format=best.form,
+    )
+
+
+def _column_doubts(table: Table, e: _Evidence, order: Order) -> Iterator[str]:
+    name = e.column.name
+    if e.form is not None:
+        yield f"rows that commit with an earlier {name} than the last are missed: `lookback` reads them again"
+    elif not e.count.monotonic and not e.column.key:
+        yield f"nothing shows that {name} rises with each commit: rows below the last are missed"
+    if not e.indexed:
+        yield f"no index on {name}: each cycle reads the whole table"
+    if order.renumbers:
+        yield f"VACUUM may renumber the rowids that tell ties of {name} apart: the stream may then be held"
+    updates = [t for t in table.triggers if set(_name_words(t)) & {"update", "updated", "touch"}]
+    if updates and set(_name_words(name)) & set(_UPDATED):
+        yield f"trigger {updates[0]} may change {name}: a changed row is read again as a new one"
+
+
+def _refusal(table: Table, census: TableCensus) -> str:
+    if not census.rows:
+        return f"{table.name} has no INTEGER PRIMARY KEY, and no rows to tell a cursor by: declare one"
+    return f"{table.name} has no INTEGER PRIMARY KEY and no column that orders its rows safely: {_SAFE}"
+
+
+# --- orders ---------------------------------------------------------------------------------------
+
+
+def _unique_keys(table: Table) -> tuple[tuple[str, ...], ...]:
+    """Column sets that are unique and never NULL: rowid alias, primary key, unique indexes."""
+    never = {c.name for c in table.columns if not c.nullable}
+    keys: list[tuple[str, ...]] = [(table.rowid_alias,)] if table.rowid_alias else []
+    keys += [table.primary_key] if table.primary_key and set(table.primary_key) <= never else []
+    keys += [i.columns for i in table.indexes if i.unique and set(i.columns) <= never]
+    return tuple(dict.fromkeys(keys))
+
+
+def _ordered(table: Table, columns: tuple[str, ...]) -> Order | None:
+    """The order by `columns` and what tells their ties apart; None where nothing does."""
+    keys = _unique_keys(table)
+    if any(set(key) <= set(columns) for key in keys):
+        return _split(table, columns, keys)
+    if table.rowid_alias is not None:
+        return Order(kind="columns", cursor=columns, tie=(table.rowid_alias,), rises=True)
+    if keys:
+        return Order(kind="columns", cursor=columns, tie=_left(keys[0], columns), rises=False)
+    if table.rowid is not None:
+        return Order(kind="columns", cursor=columns, tie=(table.rowid,), rises=False, renumbers=True)
+    return None
+
+
+def _left(key: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for name in key if name not in columns)
+
+
+def _split(table: Table, columns: tuple[str, ...], keys: Sequence[tuple[str, ...]]) -> Order:
+    """Columns that are unique already: those of the key at the end are the tie-breaker.
+
+    So that rows at one cursor value are watched: a later commit may bring one below the last key.
+    """
+    key = next(key for key in keys if set(key) <= set(columns))
+    end = len(columns)
+    while end > 1 and columns[end - 1] in key:
+        end -= 1
+    tie = columns[end:]
+    return Order(kind="columns", cursor=columns[:end], tie=tie, rises=tie in ((), (table.rowid_alias,)))
+
+
+# --- declared -------------------------------------------------------------------------------------
+
+
+def _by_rowid(table: Table) -> CursorChoice:
+    if table.rowid_alias is not None:
+        why = f"{table.rowid_alias}, as declared: it is {_key_sentence(table)}"
+        order = Order(kind="rowid", cursor=(table.rowid_alias,))
+        return CursorChoice(order=order, detected=False, why=why, storage="integer")
+    if table.rowid is None:
+        return CursorChoice(order=None, detected=False, why=_no_rowid(table))
+    return CursorChoice(
+        order=Order(kind="rowid", cursor=(table.rowid,), renumbers=True),
+        detected=False,
+        why=f"{table.rowid}, as declared",
+        warnings=(
+            f"{table.name} has no INTEGER PRIMARY KEY: VACUUM may renumber its rowids, which holds the stream",
+        ),
+        storage="integer",
+    )
+
+
+def _no_rowid(table: Table) -> str:
+    if table.kind == "view":
+        return f"{table.name} is a view and has no rowid: declare columns that are unique together"
+    if table.without_rowid:
+        key = ", ".join(table.primary_key)
+        return f"{table.name} is WITHOUT ROWID: declare columns, such as its key ({key})"
+    return f"columns of {table.name} take all the names of its rowid (rowid, _rowid_, oid): declare columns"
+
+
+def _declared(table: Table, census: TableCensus, columns: tuple[str, ...]) -> CursorChoice:
+    if not columns:
+        raise UserError(f"no cursor column is named for {table.name}", hint="cursor: [column, ...]")
+    if _means_rowid(table, columns):
+        return _by_rowid(table)
+    names = tuple(_existing(table, name) for name in columns)
+    if len(set(names)) != len(names):
+        raise UserError(f"the cursor of {table.name} names a column twice: {', '.join(columns)}")
+    order = _of_view(names) if table.kind == "view" else _ordered(table, names)
+    if order is None:
+        why = f"nothing tells rows of {table.name} apart that have the same {', '.join(names)}: {_SAFE}"
+        return CursorChoice(order=None, detected=False, why=why)
+    return _explained(table, census, order)
+
+
+def _means_rowid(table: Table, columns: tuple[str, ...]) -> bool:
+    if len(columns) != 1:
+        return False
+    name = ascii_lower(columns[0])
+    own = table.rowid_alias is not None and name == ascii_lower(table.rowid_alias)
+    return own or (name in _ROWIDS and table.column(columns[0]) is None)
+
+
+def _existing(table: Table, name: str) -> str:
+    column = table.column(name)
+    if column is not None:
+        return column.name
+    known = [c.name for c in table.columns]
+    near = get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"its columns: {', '.join(known)}"
+    raise UserError(f"the cursor names {name!r}, which is no column of {table.name}", hint=hint)
+
+
+def _of_view(names: tuple[str, ...]) -> Order:
+    """A view's columns must be unique together, which is checked when they are read."""
+    cut = max(len(names) - 1, 1)
+    return Order(kind="columns", cursor=names[:cut], tie=names[cut:], rises=False)
+
+
+def _explained(table: Table, census: TableCensus, order: Order) -> CursorChoice:
+    lead = next(e for e in _evidence(table, census) if e.column.name == order.cursor[0])
+    tie = f", ties told apart by {', '.join(order.tie)}" if order.tie else ""
+    forms = [name for name, _ in lead.count.formats if types.base_format(name) in types.TIME_FORMATS]
+    return CursorChoice(
+        order=order,
+        detected=False,
+        why=f"{', '.join(order.cursor)}, as declared{tie}",
+        warnings=tuple(_declared_doubts(table, lead, order)),
+        storage=lead.count.classes[0] if lead.count.classes else None,
+        time_format=forms[0] if forms else None,
+    )
+
+
+def _declared_doubts(table: Table, lead: _Evidence, order: Order) -> Iterator[str]:
+    if lead.objection and lead.values:
+        yield f"{lead.column.name} does not order rows well: {lead.objection}"
+    if table.kind == "view":
+        names = ", ".join(order.columns)
+        yield f"{names} must be unique together, which no schema promises: each read checks it"
+        return
+    yield from _column_doubts(table, lead, order)
