@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from silt import manifest as manifests
 from silt import target
@@ -13,8 +13,9 @@ from silt.observe.handles import Handles
 from silt.plan.build import build
 from silt.plan.cursor import recorded_rule
 from silt.plan.model import LakeColumn, Plan, Seen, SeenDatabase, SeenLake, StreamPlan
+from silt.plan.verdict import definition
 from silt.position import app_id, decode, parse_app
-from silt.shapes import CursorChoice, Database, Table, ascii_lower
+from silt.shapes import CursorChoice, Database, Table, TableCensus, ascii_lower
 from silt.source.census import census
 from silt.source.clone import reflect
 from silt.source.cursor import detect
@@ -212,9 +213,18 @@ def _examine(
 ) -> SeenDatabase:
     with handles.connection(origin, database.path) as connection:
         counts = census(connection, table)
-    choice: CursorChoice | None = None
-    if stream.mode == "append":
-        pinned = stream.cursor.kind == "auto" and recorded[:1] in (("rowid",), ("columns",))
-        kind, columns = recorded_rule(recorded) if pinned else (stream.cursor.kind, stream.cursor.columns)
-        choice = detect(table, counts, kind=kind, columns=columns)
+    choice = _choose(stream, table, counts, recorded) if stream.mode == "append" else None
     return SeenDatabase(database=database, table=table, census=counts, choice=choice)
+
+
+def _choose(stream: Stream, table: Table, counts: TableCensus, recorded: tuple[str, ...]) -> CursorChoice:
+    """The cursor as declared or detected; `auto` keeps to the cursor of a position (DESIGN 4.1)."""
+    rule = stream.cursor
+    choice = detect(table, counts, kind=rule.kind, columns=rule.columns)
+    known = recorded[:1] in (("rowid",), ("columns",))
+    if rule.kind != "auto" or not known or (choice.order and definition(choice.order) == recorded):
+        return choice
+    kind, columns = recorded_rule(recorded)
+    pinned = detect(table, counts, kind=kind, columns=columns)
+    now = f"; detection would now choose {', '.join(choice.order.cursor)}" if choice.order else ""
+    return replace(pinned, detected=True, why=f"{', '.join(columns) or kind}, pinned by the position{now}")

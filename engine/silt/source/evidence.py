@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from typing import TYPE_CHECKING, Any
-
-import sqlalchemy as sa
+from typing import TYPE_CHECKING
 
 from silt.position import Position, Value, Witness
-from silt.shapes import Evidence, Extract, Found, Key, Order, Sighting, Table, TextShape
+from silt.shapes import Evidence, Extract, Found, Key, Sighting, TextShape
 from silt.source.clone import sequence
 from silt.source.open import identity, machine_id
-from silt.source.recipe import null_predicate, predicate
-from silt.source.statement import col, relation, written
+from silt.source.questions import SLOTS, Questions, given, questions, slots
 
 if TYPE_CHECKING:
     from silt.source.open import Connection
@@ -61,198 +57,107 @@ def gather(
     `shape` is what every text of the cursor looks like (None: it has no text format).
     Raises what the connection raises; reads at most the rows of the position's cursor value.
     """
-    order = _ordered(extract)
+    ask = questions(extract)
     table = extract.table
-    high = _edge(connection, extract, order, ceiling=ceiling, last=True)
-    nulls, last_null = _nulls(connection, table, order)
-    empty = high is None and not nulls and not _any_row(connection, table)
+    version = connection.schema_version()
+    high = _high(connection, ask, ceiling)
+    nulls, last_null = ask.nulls().rows(connection)[0] if ask.nullable else (0, None)
+    empty = high is None and not nulls and not ask.any_row().rows(connection)
     hashed = position is None or set(position.witness_columns) <= {c.name for c in table.columns}
-    sightings = () if position is None or empty else _sight(connection, extract, position, hashed=hashed)
+    sightings = () if position is None or empty else _sight(connection, ask, position, hashed=hashed)
     absent = bool(sightings) and all(s.found == "absent" for s in sightings)
-    low, exhausted = _rowid_bounds(connection, table, order)
-    known = position is not None and position.key is not None
+    low, exhausted = _rowid_bounds(connection, ask)
+    past = position is not None and position.key is not None and absent
     return Evidence(
         file=identity(connection.path),
         machine=machine_id(),
-        schema_version=connection.schema_version(),
+        schema_version=version,
         empty=empty,
         sightings=sightings,
         hashed=hashed,
         high=high,
         low=low,
         exhausted=exhausted,
-        all_past=absent and known and not _reached(connection, extract, order, position),
+        all_past=past and position is not None and not _reached(connection, ask, position),
         sequence=sequence(connection, table.name) if table.autoincrement and (absent or empty) else None,
-        ties=_ties_now(connection, extract, position),
-        stray=_stray(connection, extract, order, position, shape),
+        ties=_ties_now(connection, extract, position, version),
+        stray=_stray(connection, ask, position, shape),
         nulls=nulls,
         last_null=last_null,
-        deferred=_deferred(connection, table, order, ceiling),
+        deferred=0 if ceiling is None else ask.deferred().rows(connection, value=ceiling)[0][0],
     )
 
 
-def _ordered(extract: Extract) -> Order:
-    if extract.order is None:
-        raise ValueError(f"{extract.table.name}: evidence is of ordered streams")
-    return extract.order
+def _high(connection: Connection, ask: Questions, ceiling: Value) -> Key | None:
+    """The last key that may be read now; None when there is none."""
+    if ceiling is None:
+        rows = ask.last(ceiling=False).rows(connection)
+    else:
+        rows = ask.last(ceiling=True).rows(connection, value=ceiling)
+    return _key(rows)
 
 
-def _columns(table: Table, names: Iterable[str]) -> list[sa.ColumnElement[object]]:
-    rel = relation(table)
-    return [col(rel, name) for name in names]
-
-
-def _not_null(
-    columns: Sequence[sa.ColumnElement[object]], table: Table, names: Sequence[str]
-) -> list[sa.ColumnElement[bool]]:
-    return [c.is_not(None) for c, name in zip(columns, names, strict=True) if _may_be_null(table, name)]
-
-
-def _may_be_null(table: Table, name: str) -> bool:
-    if name == table.rowid_alias:
-        return False
-    column = table.column(name)
-    return column is not None and column.nullable
-
-
-def _edge(
-    connection: Connection, extract: Extract, order: Order, *, ceiling: Value = None, last: bool
-) -> Key | None:
-    """The first or last key (of rows up to `ceiling`), NULLs left out; None when there is none."""
-    columns = _columns(extract.table, order.columns)
-    wanted = [c.desc() if last else c.asc() for c in columns]
-    query = sa.select(*columns).where(*_not_null(columns, extract.table, order.columns))
-    if ceiling is not None:
-        query = query.where(columns[0] <= ceiling)
-    rows = connection.rows(query.order_by(*wanted).limit(1))
+def _key(rows: Sequence[Sequence[Value]]) -> Key | None:
     return tuple(rows[0]) if rows else None
 
 
-def _any_row(connection: Connection, table: Table) -> bool:
-    return bool(connection.rows(sa.select(sa.literal(1)).select_from(relation(table)).limit(1)))
-
-
-def _reached(connection: Connection, extract: Extract, order: Order, position: Position | None) -> bool:
+def _reached(connection: Connection, ask: Questions, position: Position) -> bool:
     """Whether a row at or before the position's key is left."""
-    first = _edge(connection, extract, order, last=False)
-    if first is None or position is None or position.key is None:
-        return first is not None
-    within = predicate(extract, None, position.key)
-    query = sa.select(sa.literal(1)).select_from(relation(extract.table)).where(within).limit(1)
-    return bool(connection.rows(query))
+    return bool(ask.reached().rows(connection, **given("hi", position.key)))
 
 
-def _rowid_bounds(connection: Connection, table: Table, order: Order) -> tuple[int | None, bool]:
+def _rowid_bounds(connection: Connection, ask: Questions) -> tuple[int | None, bool]:
     """min(rowid) of a rowid order, and whether 2^63-1 is taken; two index probes."""
-    if order.kind != "rowid":
+    if ask.order.kind != "rowid":
         return None, False
-    (column,) = _columns(table, order.cursor)
-    low = sa.select(sa.func.min(column)).scalar_subquery()
-    high = sa.select(sa.func.max(column)).scalar_subquery()
-    ((least, greatest),) = connection.rows(sa.select(low, high))
+    ((least, greatest),) = ask.rowid_bounds().rows(connection)
     return least, greatest == GREATEST_ROWID
-
-
-def _nulls(connection: Connection, table: Table, order: Order) -> tuple[int, int | None]:
-    """How many rows have a NULL in the order, and the greatest rowid among them."""
-    nullable = [name for name in order.columns if _may_be_null(table, name)]
-    if not nullable:
-        return 0, None
-    rowid = table.rowid_alias or table.rowid
-    greatest = sa.func.max(col(relation(table), rowid)) if rowid else sa.null()
-    condition = sa.or_(*(c.is_(None) for c in _columns(table, nullable)))
-    ((count, last),) = connection.rows(
-        sa.select(sa.func.count(), greatest).where(condition).select_from(relation(table))
-    )
-    return count, last
-
-
-def _deferred(connection: Connection, table: Table, order: Order, ceiling: Value) -> int:
-    if ceiling is None:
-        return 0
-    (column,) = _columns(table, order.cursor[:1])
-    ((count,),) = connection.rows(
-        sa.select(sa.func.count()).select_from(relation(table)).where(column > ceiling)
-    )
-    return int(count)
 
 
 # --- strays ---------------------------------------------------------------------------------------
 
+_DAY_LENGTH = len("2000-01-01")
 
-def _stray(
-    connection: Connection,
-    extract: Extract,
-    order: Order,
-    position: Position | None,
-    shape: TextShape | None,
-) -> str:
+
+def _stray(connection: Connection, ask: Questions, position: Position | None, shape: TextShape | None) -> str:
     """In words: a cursor value of another storage class or text format, which the order misplaces."""
-    name = order.cursor[0]
-    if order.kind == "rowid" or name == extract.table.rowid_alias:
+    name = ask.order.cursor[0]
+    if ask.order.kind == "rowid" or name == ask.table.rowid_alias:
         return ""
-    (column,) = _columns(extract.table, [name])
     pinned = position.key[0] if position and position.key else None
-    example = pinned if pinned is not None else _first_value(connection, column)
-    for text, condition in _strangers(column, example, shape, pinned):
-        query = sa.select(sa.func.typeof(column)).where(condition).limit(1)
-        if rows := connection.rows(query):
+    example = pinned if pinned is not None else _example(connection, ask)
+    for text, rows in _strangers(connection, ask, example, pinned, shape):
+        if rows:
             return f"cursor {name} holds {text.format(rows[0][0])}"
     return ""
 
 
-def _first_value(connection: Connection, column: sa.ColumnElement[object]) -> Value:
-    rows = connection.rows(sa.select(column).where(column.is_not(None)).limit(1))
+def _example(connection: Connection, ask: Questions) -> Value:
+    rows = ask.first_value().rows(connection)
     return rows[0][0] if rows else None
 
 
 def _strangers(
-    column: sa.ColumnElement[object], example: Value, shape: TextShape | None, pinned: Value
-) -> Iterable[tuple[str, sa.ColumnElement[bool]]]:
-    """Conditions that find a stray, each an index probe but for the formats past the position."""
-    empty_blob: sa.ColumnElement[bytes] = sa.literal_column("x''")
+    connection: Connection, ask: Questions, example: Value, pinned: Value, shape: TextShape | None
+) -> Iterator[tuple[str, list[tuple[str]]]]:
+    """What looks for a stray, each an index probe but for the formats past the position."""
     if isinstance(example, str):
-        yield "a value of class {} among texts", column < ""
-        yield "a value of class {} among texts", column >= empty_blob
+        yield "a value of class {} among texts", ask.below_text().rows(connection)
+        yield "a value of class {} among texts", ask.blob().rows(connection)
         if shape is not None:
-            past = column > pinned if pinned is not None else column >= ""
-            yield "a {} of another format", sa.and_(past, _unlike(column, shape))
+            past = pinned if pinned is not None else ""
+            yield "a {} of another format", ask.unlike(shape).rows(connection, value=past)
         if shape is not None and isinstance(pinned, str) and len(pinned) > _DAY_LENGTH:
-            day, start = pinned[:_DAY_LENGTH], pinned[: _DAY_LENGTH + 1]
-            yield "a {} of another format below the position", sa.and_(column >= day, column < start)
+            day, end = pinned[:_DAY_LENGTH], pinned[: _DAY_LENGTH + 1]
+            found = ask.in_range().rows(connection, value=day, end=end)
+            yield "a {} of another format below the position", found
     elif isinstance(example, bytes):
-        yield "a value of class {} among blobs", column < empty_blob
+        yield "a value of class {} among blobs", ask.below_blob().rows(connection)
     elif example is not None:
-        yield "a value of class {} among numbers", column >= ""
+        yield "a value of class {} among numbers", ask.text_or_blob().rows(connection)
 
 
-_DAY_LENGTH = len("2000-01-01")
-
-
-def _unlike(column: sa.ColumnElement[object], shape: TextShape) -> sa.ColumnElement[bool]:
-    odd = [column.op("GLOB")(glob) for glob in shape.unlike]
-    return sa.or_(sa.not_(column.op("GLOB")(shape.like)), *odd)
-
-
-# --- witnesses and ties ---------------------------------------------------------------------------
-
-
-def _rendered(table: Table, names: Iterable[str]) -> sa.ColumnElement[str]:
-    """The row as one text: every value's class and bytes, without loss, whatever its encoding.
-
-    `quote` renders numbers so that they read back the same; texts and blobs go through `hex`,
-    since `quote` stops at a NUL character.
-    """
-    return reduce(lambda a, b: a.concat(",").concat(b), [_rendered_value(c) for c in _columns(table, names)])
-
-
-def _rendered_value(column: sa.ColumnElement[object]) -> sa.ColumnElement[str]:
-    kind = sa.func.typeof(column)
-    return sa.case(
-        (kind == "text", sa.literal("t").concat(sa.func.hex(column))),
-        (kind == "blob", sa.literal("b").concat(sa.func.hex(column))),
-        else_=sa.func.quote(column),
-    )
+# --- witnesses ------------------------------------------------------------------------------------
 
 
 def witness_columns(extract: Extract) -> tuple[str, ...]:
@@ -260,40 +165,30 @@ def witness_columns(extract: Extract) -> tuple[str, ...]:
     return extract.witness[:MAX_WITNESS_COLUMNS]
 
 
-def _row_query(extract: Extract, hashed_columns: Sequence[str]) -> sa.Select[Any]:
-    order = _ordered(extract)
-    content = _rendered(extract.table, hashed_columns) if hashed_columns else sa.literal("")
-    return sa.select(*_columns(extract.table, order.columns), content.label("content"))
+def _contents(
+    connection: Connection, ask: Questions, keys: Sequence[Key], columns: tuple[str, ...]
+) -> dict[Key, int]:
+    """The hash of the row at each key; a key without a row is left out."""
+    found: dict[Key, int] = {}
+    for start in range(0, len(keys), SLOTS):
+        rows = ask.at_keys(columns).rows(connection, **slots(keys[start : start + SLOTS]))
+        found.update({tuple(row[:-1]): zlib.crc32(str(row[-1]).encode()) for row in rows})
+    return found
 
 
 def _sight(
-    connection: Connection, extract: Extract, position: Position, *, hashed: bool
+    connection: Connection, ask: Questions, position: Position, *, hashed: bool
 ) -> tuple[Sighting, ...]:
     """What is found at each witness's key: its row, another one, or none."""
-    if not position.witnesses:
-        return ()
-    order = _ordered(extract)
-    columns = _columns(extract.table, order.columns)
     keys = [w.key for w in position.witnesses]
-    query = _row_query(extract, position.witness_columns if hashed else ())
-    rows = connection.rows(query.where(_any_key(columns, keys)))
-    found = {tuple(row[:-1]): zlib.crc32(str(row[-1]).encode()) for row in rows}
-    return tuple(
-        Sighting(key=w.key, found=_compare(w, found if hashed else dict.fromkeys(found, w.hash)))
-        for w in position.witnesses
-    )
+    found = _contents(connection, ask, keys, position.witness_columns if hashed else ())
+    return tuple(Sighting(key=w.key, found=_compare(w, found, hashed=hashed)) for w in position.witnesses)
 
 
-def _any_key(columns: Sequence[sa.ColumnElement[object]], keys: Sequence[Key]) -> sa.ColumnElement[bool]:
-    if len(columns) == 1:
-        return columns[0].in_([key[0] for key in keys])
-    return sa.or_(*(sa.and_(*(c == v for c, v in zip(columns, key, strict=True))) for key in keys))
-
-
-def _compare(witness: Witness, found: Mapping[Key, int]) -> Found:
+def _compare(witness: Witness, found: Mapping[Key, int], *, hashed: bool) -> Found:
     if witness.key not in found:
         return "absent"
-    return "match" if found[witness.key] == witness.hash else "differs"
+    return "match" if not hashed or found[witness.key] == witness.hash else "differs"
 
 
 def witnesses(
@@ -306,56 +201,57 @@ def witnesses(
     """
     if window.hi is None:
         return ()
-    keys = _near_keys(connection, extract, window, ordinal)
+    ask = questions(extract)
+    keys = _near_keys(connection, ask, window, ordinal)
     if first:
-        keys |= _far_keys(connection, extract, window, ordinal)
-    if not keys:
-        return ()
+        keys |= _far_keys(connection, ask, window, ordinal)
     return _hashed(connection, extract, keys)
+
+
+def rehash(connection: Connection, extract: Extract, kept: Sequence[Witness]) -> tuple[Witness, ...]:
+    """`kept`, hashed by today's witness columns; a row that is gone is left out."""
+    return _hashed(connection, extract, {w.key: w.ordinal for w in kept})
 
 
 def _hashed(connection: Connection, extract: Extract, ordinals: Mapping[Key, int]) -> tuple[Witness, ...]:
     """A witness for each key whose row is there."""
-    columns = _columns(extract.table, _ordered(extract).columns)
-    query = _row_query(extract, witness_columns(extract)).where(_any_key(columns, list(ordinals)))
-    return tuple(
-        Witness(key=key, hash=zlib.crc32(str(content).encode()), ordinal=ordinals[key])
-        for *parts, content in connection.rows(query)
-        if (key := tuple(parts)) in ordinals
-    )
+    if not ordinals:
+        return ()
+    found = _contents(connection, questions(extract), list(ordinals), witness_columns(extract))
+    return tuple(Witness(key=k, hash=h, ordinal=ordinals[k]) for k, h in found.items() if k in ordinals)
 
 
-def _keys_back(
-    connection: Connection, extract: Extract, window: Window, *, limit: int, offset: int = 0
-) -> list[Key]:
+def _back(connection: Connection, ask: Questions, window: Window, *, limit: int, offset: int) -> list[Key]:
     """Keys from `window.hi` backwards."""
-    columns = _columns(extract.table, _ordered(extract).columns)
-    query = sa.select(*columns).where(predicate(extract, None, window.hi))
-    rows = connection.rows(query.order_by(*(c.desc() for c in columns)).limit(limit).offset(offset))
+    rows = ask.back().rows(connection, limit=limit, offset=offset, **given("hi", window.hi))
     return [tuple(row) for row in rows]
 
 
-def _near_keys(connection: Connection, extract: Extract, window: Window, ordinal: int) -> dict[Key, int]:
+def _near_keys(connection: Connection, ask: Questions, window: Window, ordinal: int) -> dict[Key, int]:
     """Only rows of this window: those before it are witnesses of the position already."""
-    keys = _keys_back(connection, extract, window, limit=min(_NEAR[-1] + 1, max(window.scanned, 1)))
+    limit = min(_NEAR[-1] + 1, max(window.scanned, 1))
+    keys = _back(connection, ask, window, limit=limit, offset=0)
     return {keys[d]: ordinal - d for d in _NEAR if d < len(keys)}
 
 
-def _far_keys(connection: Connection, extract: Extract, window: Window, ordinal: int) -> dict[Key, int]:
+def _far_keys(connection: Connection, ask: Questions, window: Window, ordinal: int) -> dict[Key, int]:
     far = [d for d in _FAR if d < window.scanned]
-    found = {
-        key: ordinal - d for d in far for key in _keys_back(connection, extract, window, limit=1, offset=d)
-    }
-    oldest = _edge(connection, extract, _ordered(extract), last=False)
+    found = {key: ordinal - d for d in far for key in _back(connection, ask, window, limit=1, offset=d)}
+    oldest = _key(ask.first().rows(connection))
     return found if oldest is None else {oldest: ordinal - window.scanned + 1, **found}
 
 
-def _ties_now(connection: Connection, extract: Extract, position: Position | None) -> tuple[int, int] | None:
+# --- ties -----------------------------------------------------------------------------------------
+
+
+def _ties_now(
+    connection: Connection, extract: Extract, position: Position | None, schema_version: int
+) -> tuple[int, int] | None:
     """The ties as they are now; where rowids renumber they matter only once schema_version moved."""
-    order = _ordered(extract)
+    order = questions(extract).order
     if position is None or position.key is None:
         return None
-    if order.renumbers and position.schema_version == connection.schema_version():
+    if order.renumbers and position.schema_version == schema_version:
         return position.ties
     return ties(connection, extract, position.key, upto=not order.renumbers)
 
@@ -366,13 +262,12 @@ def ties(connection: Connection, extract: Extract, key: Key, *, upto: bool = Tru
     None where the order rises: then a later commit is always past the key.  Where VACUUM renumbers
     rowids the hashes are of the content.
     """
-    order = _ordered(extract)
-    if (order.rises and not order.renumbers) or not order.tie:
+    ask = questions(extract)
+    if (ask.order.rises and not ask.order.renumbers) or not ask.order.tie:
         return None
-    names = witness_columns(extract) if order.renumbers else order.columns
-    at_value = [c == v for c, v in zip(_columns(extract.table, order.cursor), key, strict=False)]
-    bound = (predicate(extract, None, key),) if upto else ()
-    rows = connection.rows(sa.select(_rendered(extract.table, names)).where(*at_value, *bound))
+    names = witness_columns(extract) if ask.order.renumbers else ask.order.columns
+    bounds = given("hi", key) if upto else {}
+    rows = ask.ties(names, upto=upto).rows(connection, **given("lo", key), **bounds)
     return len(rows), sum(_hash64(str(row[0])) for row in rows) % 2**64
 
 
@@ -392,72 +287,44 @@ def window(
     """
     if high is None:
         return Window(lo=lo, hi=lo, rows=0, scanned=0, last=True)
-    hi = _cut(connection, extract, lo, high, max_rows)
-    rows = count(connection, extract, lo, hi or high)
-    scanned = rows if extract.where is None else _count(connection, extract, lo, hi or high, None)
-    return Window(lo=lo, hi=hi or high, rows=rows, scanned=scanned, last=hi is None)
+    cut = _cut(connection, questions(extract), lo, high, max_rows)
+    hi = cut or high
+    rows = count(connection, extract, lo, hi)
+    scanned = rows if extract.where is None else _count(connection, extract, lo, hi, filtered=False)
+    return Window(lo=lo, hi=hi, rows=rows, scanned=scanned, last=cut is None)
 
 
-def _cut(connection: Connection, extract: Extract, lo: Key | None, high: Key, max_rows: int) -> Key | None:
+def _cut(connection: Connection, ask: Questions, lo: Key | None, high: Key, max_rows: int) -> Key | None:
     """The key of row `max_rows` past `lo`; None when `high` comes first."""
-    order = _ordered(extract)
-    start = lo[0] if lo else None
-    if (
-        order.kind == "rowid"
-        and isinstance(start, int)
-        and isinstance(high[0], int)
-        and high[0] - start <= max_rows
-    ):
+    start, end = (lo[0] if lo else None), high[0]
+    few = isinstance(start, int) and isinstance(end, int) and end - start <= max_rows
+    if ask.order.kind == "rowid" and few:
         return None
-    columns = _columns(extract.table, order.columns)
-    query = sa.select(*columns).where(predicate(extract, lo, high)).order_by(*columns)
-    rows = connection.rows(query.limit(1).offset(max_rows - 1))
-    return tuple(rows[0]) if rows and tuple(rows[0]) != high else None
+    bounds = {**given("lo", lo), **given("hi", high)}
+    found = _key(ask.cut(lo=lo is not None).rows(connection, offset=max_rows - 1, **bounds))
+    return None if found == high else found
 
 
 def count(connection: Connection, extract: Extract, lo: Key | None, hi: Key | None) -> int:
     """How many rows the stream would read past `lo` up to `hi`."""
-    return _count(connection, extract, lo, hi, extract.where)
+    return _count(connection, extract, lo, hi, filtered=True)
 
 
 def _count(
-    connection: Connection, extract: Extract, lo: Key | None, hi: Key | None, where: str | None
+    connection: Connection, extract: Extract, lo: Key | None, hi: Key | None, *, filtered: bool
 ) -> int:
-    query = sa.select(sa.func.count()).select_from(relation(extract.table)).where(predicate(extract, lo, hi))
-    if where is not None:
-        query = query.where(written(where))
-    ((found,),) = connection.rows(query)
+    asked = questions(extract).count(lo=lo is not None, hi=hi is not None, filtered=filtered)
+    ((found,),) = asked.rows(connection, **given("lo", lo), **given("hi", hi))
     return int(found)
 
 
 def before(connection: Connection, extract: Extract, value: Value, *, inclusive: bool) -> Key | None:
     """The last key whose cursor lies below `value` (or at it): where a re-read begins after."""
-    order = _ordered(extract)
-    columns = _columns(extract.table, order.columns)
-    below = columns[0] <= value if inclusive else columns[0] < value
-    rows = connection.rows(sa.select(*columns).where(below).order_by(*(c.desc() for c in columns)).limit(1))
-    return tuple(rows[0]) if rows else None
-
-
-def passed(connection: Connection, extract: Extract, key: Key) -> bool:
-    """Whether a row past `key` exists."""
-    query = sa.select(sa.literal(1)).select_from(relation(extract.table)).where(predicate(extract, key, None))
-    return bool(connection.rows(query.limit(1)))
-
-
-def rehash(connection: Connection, extract: Extract, kept: Sequence[Witness]) -> tuple[Witness, ...]:
-    """`kept`, hashed by today's witness columns; a row that is gone is left out."""
-    if not kept:
-        return ()
-    ordinals = {w.key: w.ordinal for w in kept}
-    return _hashed(connection, extract, ordinals)
+    return _key(questions(extract).before(inclusive=inclusive).rows(connection, value=value))
 
 
 def count_nulls(connection: Connection, extract: Extract, after: int | None, upto: int) -> int:
     """How many rows with a NULL in the order the stream would read, rowids past `after` up to `upto`."""
-    query = sa.select(sa.func.count()).select_from(relation(extract.table))
-    query = query.where(null_predicate(extract, after, upto))
-    if extract.where is not None:
-        query = query.where(written(extract.where))
-    ((found,),) = connection.rows(query)
+    asked = questions(extract).count_nulls(after=after is not None)
+    ((found,),) = asked.rows(connection, value=after, end=upto)
     return int(found)
