@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import secrets
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from typing import Any
 from urllib.parse import quote, unquote
 
 from silt.errors import Held
@@ -187,8 +188,8 @@ def _plain(value: object) -> object:
             return value
 
 
-def _revive(data: dict[str, object]) -> dict[str, object]:
-    shapes = {
+def _revive(data: dict[str, Any]) -> dict[str, Any]:
+    shapes: dict[str, Callable[[Any], object]] = {
         "definition": _texts,
         "witness_columns": _texts,
         "key": _key,
