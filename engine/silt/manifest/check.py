@@ -32,14 +32,21 @@ def check(
     from jsonschema import Draft202012Validator
 
     schema = checked(name)
-    problems: list[Problem] = []
-    refused: list[Path] = []
-    for error in Draft202012Validator(schema).iter_errors(data):
+    validator = Draft202012Validator(schema)
+    found = list(_found(validator, document, data, schema))
+    problems = [problem for problem, _ in found if problem]
+    while refused := [path for _, path in found if path]:
+        data = without(data, refused)  # what was around it may now lack something
+        found = list(_found(validator, document, data, schema))
+    return problems, data
+
+
+def _found(
+    validator: Any, document: Document, data: dict[str, Plain], schema: Schema
+) -> Iterator[tuple[Problem | None, Path]]:
+    for error in validator.iter_errors(data):
         for meant in _own_branch(error):
-            for problem, path in _explained(document, meant, schema):
-                problems += [problem] if problem else []
-                refused.append(path)
-    return problems, without(data, refused)
+            yield from _explained(document, meant, schema)
 
 
 def without(data: dict[str, Plain], paths: Iterable[Path]) -> dict[str, Plain]:
@@ -93,9 +100,9 @@ def _explained(document: Document, error: Any, schema: Schema) -> Iterator[tuple
     elif error.validator == "required":
         meant = [_key_hint(key, known, schema, path) for key in _unknown(error, known)]
         for key in error.validator_value:
-            misspelt = any(repr(key) in hint for hint in meant)
+            told = (*path, key) in document.marks or any(repr(key) in hint for hint in meant)
             if key not in error.instance:
-                yield None if misspelt else _missing(document, error, path, key), path
+                yield None if told else _missing(document, error, path, key), path
     else:
         message, hint = _sentence(document, error, path)
         yield document.problem(path, message, hint), path
@@ -188,6 +195,8 @@ def _type_hint(document: Document, value: object, kinds: list[str], path: Path) 
         return f"YAML 1.2 reads {value} as text: write {_YES_AND_NO[value.lower()]}"
     if isinstance(value, str) and "object" in kinds and ":" in value:
         return "a space is missing after the colon"
+    if isinstance(value, list) and "object" in kinds:
+        return "write name: value, without dashes or brackets"
     if isinstance(value, str | int | float) and "string" not in kinds and "array" in kinds:
         return f"write [{written}]"
     if isinstance(value, bool | int | float) and "string" in kinds:

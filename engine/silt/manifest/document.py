@@ -177,9 +177,9 @@ def parse(text: str, file: str) -> Document:
         problem = problem_at(file, safe, refused.line, refused.column, "", refused.message, refused.hint)
         raise ManifestInvalid([problem]) from None
     safe = blotted(lines, _blots(reader.marks))
-    if reader.problems:
+    if reader.problems:  # the second of two keys has no mark
         raise ManifestInvalid(
-            problem_at(file, safe, line, column, pointer(path), message, hint)
+            problem_at(file, guessed(safe), line, column, pointer(path), message, hint)
             for line, column, path, message, hint in reader.problems
         )
     return Document(file=file, lines=safe, data=reader.data, marks=reader.marks)

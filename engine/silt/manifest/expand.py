@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from silt.manifest.model import Manifest, Problem, Source, Stream
-from silt.manifest.rules import Rule, Rules, Stacked, stack
-from silt.manifest.streams import Draft, as_meant, resolve
+from silt.manifest.rules import Rule, Rules, Stacked, literals, stack
+from silt.manifest.streams import Draft, filled, resolve
 from silt.shapes import ascii_lower
 
 
@@ -81,7 +81,7 @@ def rules_of(manifest: Manifest) -> Rules:
     return manifest.rules
 
 
-def _draft(manifest: Manifest, name: str, table: str, source: str | None, rule: Rule | None) -> Draft:
+def _draft(manifest: Manifest, name: str, table: str, source: str | None, rule: Rule) -> Draft:
     """An unknown source has been reported where it was written; one in its place lets checks go on."""
     found = next((s for s in manifest.sources if s.name == source), None)
     return Draft(
@@ -95,9 +95,8 @@ def _draft(manifest: Manifest, name: str, table: str, source: str | None, rule: 
     )
 
 
-def _add(
-    found: _Found, manifest: Manifest, name: str, table: str, source: str | None, rule: Rule | None
-) -> None:
+def _add(found: _Found, manifest: Manifest, name: str, table: str, source: str | None, rule: Rule) -> None:
+    """The stream that `rule`, an exact entry or a pattern, makes of a table."""
     stacked = stacked_for(manifest, name, table, source)
     stream, problems = resolve(_draft(manifest, name, table, source, rule), stacked)
     found.problems += problems
@@ -126,8 +125,8 @@ def _make_all(found: _Found, manifest: Manifest, rules: Rules, tables: Mapping[s
                     _made_twice(rules, made[ascii_lower(table)], matching[0], source.name, table)
                 )
             else:
-                made[ascii_lower(table)] = matching[0]
-                _add(found, manifest, table, table, source.name, None)
+                made[ascii_lower(table)] = max(matching, key=lambda rule: literals(rule.table))
+                _add(found, manifest, table, table, source.name, made[ascii_lower(table)])
         found.notes += [
             f"pattern {rule.table!r} matches no table of source {source.name!r}" for rule in unmatched
         ]
@@ -155,7 +154,7 @@ def _make_the_one(
     source = manifest.sources[0]
     candidates = sorted(set(tables.get(source.name, ())))
     if len(candidates) == 1:
-        _add(found, manifest, candidates[0], candidates[0], source.name, None)
+        _add(found, manifest, candidates[0], candidates[0], source.name, rules.patterns[0])
     elif source.name in tables:
         found.problems.append(_not_one(rules, source.path, candidates))
 
@@ -211,8 +210,11 @@ def _clash(manifest: Manifest, first: Stream, second: Stream) -> str:
 
 
 def _meant(manifest: Manifest, stream: Stream) -> str:
+    """The path that a stream's names spell before they are made fit for one."""
     stacked = stacked_for(manifest, stream.name, stream.table, stream.source)
-    return as_meant(_draft(manifest, stream.name, stream.table, stream.source, None), stacked).strip("/")
+    setting = stacked.settings.get(("into",))
+    values = {"stream": stream.name, "table": stream.table, "source": stream.source, "node": manifest.node}
+    return filled(setting.value if setting else "{stream}", values).strip("/")
 
 
 def _at_into(rules: Rules, stream: Stream, message: str, hint: str) -> Problem:

@@ -34,6 +34,10 @@ class Written:
     def complain(self, path: Path, message: str, hint: str = "", *, at_key: bool = False) -> None:
         self.problems.append(self.document.problem(path, message, hint, at_key=at_key))
 
+    def has_problem(self, pointer: str) -> bool:
+        """True where a problem has been found at exactly that place."""
+        return any(problem.pointer == pointer for problem in self.problems)
+
     def names(self, section: str) -> list[str]:
         """The names declared in a section, those whose body is wrong included."""
         written = self.document.data.get(section)
@@ -63,7 +67,7 @@ def _source(written: Written, name: str, body: Plain) -> Source:
     where: Path = ("sources", name) if isinstance(body, str) else ("sources", name, "path")
     path = settings["path"]
     if re.match(r"file:|[a-z0-9+]+://", path):
-        hint = f"write {re.sub(r'^[a-z0-9+]+:(//)?', '', path)}"
+        hint = f"write {re.sub(r'^[a-z0-9+]+:(//)?', '', path).partition('?')[0]}"
         written.complain(where, f"{path!r} is a URI: a source is a path", hint)
     return Source(
         name=name,
@@ -131,10 +135,12 @@ def as_written(document: Document, path: Path, value: Plain) -> str:
 def node(written: Written, declared: tuple[Target, ...]) -> str:
     """The node's name; `local` where every target is, an error where one is remote and none is given."""
     given = written.data.get("node")
-    remote = next((target for target in declared if not target.is_local), None)
-    if not given and remote and "node" not in {p.pointer for p in written.problems}:
-        message = f"'node' is missing: target {remote.name!r} is remote, where several machines may write"
-        written.complain(("node",), message, "add node: ${NODE_ID:?set NODE_ID}")
+    remote = next((t for t in declared if storage_of(t.uri) not in ("local", None)), None)
+    if not given and remote and not written.has_problem("node"):
+        message = f"{remote.uri} is remote, where several machines may write, and this one has no 'node'"
+        home: Path = ("targets", remote.name)
+        where = (*home, "uri") if (*home, "uri") in written.document.marks else home
+        written.complain(where, message, "add node: ${NODE_ID:?set NODE_ID}")
     return given or "local"
 
 

@@ -100,7 +100,7 @@ def _indent(line: int, column: int, text: str, problem: str, context: str) -> Sl
             "a second ': ' in one value, or a line indented too far",
             "quote a value that holds ': '",
         )
-    if "block mapping" in context or "could not find expected ':'" in problem:
+    if "parsing a block" in context or "could not find expected ':'" in problem:
         what = f"{guessed((text,))[0].strip()!r} does not line up with the keys above it, or lacks its ': '"
         return line, column, what, "give keys of one map the same indentation, and write key: value"
     return None

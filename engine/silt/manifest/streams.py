@@ -36,7 +36,7 @@ RESERVED = ("_silt_", "_rescued_data", "_deleted_at")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """What is known of a stream before its settings are read; `rule` where an exact entry names it."""
+    """What is known of a stream before its settings are read; `rule` is its exact entry or what made it."""
 
     name: str
     table: str
@@ -44,7 +44,7 @@ class Draft:
     targets: Mapping[str, Target]
     node: str
     document: Document
-    rule: Rule | None = None
+    rule: Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,7 @@ class _Settings:
 
 def resolve(draft: Draft, stacked: Stacked) -> tuple[Stream | None, list[Problem]]:
     """The stream and what is wrong with it; None where something is."""
-    home = draft.rule.path if draft.rule else next((s.path for s in stacked.settings.values()), ("streams",))
-    settings = _Settings(draft.document, stacked, home)
+    settings = _Settings(draft.document, stacked, draft.rule.path)
     _report_ties(settings)
     target = _target(draft, settings)
     columns = _columns(settings)
@@ -117,10 +116,9 @@ def ignored_slots(stacked: Stacked) -> tuple[Slot, ...]:
 
 def _places(draft: Draft, stacked: Stacked) -> dict[str, Place]:
     places = {".".join(slot): draft.document.place(s.path) for slot, s in stacked.settings.items()}
-    if draft.rule:
-        mark = draft.document.mark(draft.rule.path)
-        places[""] = Place(file=draft.document.file, line=mark.key_line, column=mark.key_column)
-        places["table"] = draft.document.place((*draft.rule.path, "table"))
+    mark = draft.document.mark(draft.rule.path)
+    places[""] = Place(file=draft.document.file, line=mark.key_line, column=mark.key_column)
+    places["table"] = draft.document.place((*draft.rule.path, "table"))
     return places
 
 
@@ -154,24 +152,15 @@ def _into(draft: Draft, settings: _Settings) -> str:
                 did_you_mean(name, PLACEHOLDERS) or f"there is {', '.join(f'{{{p}}}' for p in PLACEHOLDERS)}"
             )
             settings.complain(("into",), f"{{{name}}} is no placeholder", hint)
-    path = filled(template, {name: path_part(value) for name, value in _values(draft).items()})
+    values = {"stream": draft.name, "table": draft.table, "source": draft.source.name, "node": draft.node}
+    path = filled(template, {name: path_part(value) for name, value in values.items()})
     _check_into(settings, template, path)
     return path.strip("/")
-
-
-def as_meant(draft: Draft, stacked: Stacked) -> str:
-    """`into` with the very names in it, before they are made fit for a path."""
-    setting = stacked.settings.get(("into",))
-    return filled(setting.value if setting else "{stream}", _values(draft))
 
 
 def filled(template: str, values: Mapping[str, str]) -> str:
     """A template with its placeholders filled in, `{database}` left as it is."""
     return re.sub(r"\{(stream|table|source|node)\}", lambda found: values[found[1]], template)
-
-
-def _values(draft: Draft) -> dict[str, str]:
-    return {"stream": draft.name, "table": draft.table, "source": draft.source.name, "node": draft.node}
 
 
 def path_part(name: str) -> str:
@@ -217,7 +206,7 @@ def _ignored(draft: Draft, settings: _Settings) -> frozenset[str]:
     mode = settings.path("mode")
     for slot in slots:
         path = settings.path(*slot)
-        if path[:2] == mode[:2] or (draft.rule is not None and path[:2] == draft.rule.path):
+        if path[:2] == mode[:2] or (path[:2] == draft.rule.path and not draft.rule.is_pattern):
             what = f"mode {settings.get('mode')} does not use {slot[0]!r}"
             settings.complain(slot, what, "remove it, or choose mode append", at_key=True)
     return frozenset(slot[0] for slot in slots)
