@@ -13,10 +13,11 @@ _CLIENT = """
     allow_http allow_invalid_certificates connect_timeout default_content_type http1_only http2_only
     http2_keep_alive_interval http2_keep_alive_timeout http2_keep_alive_while_idle http2_max_frame_size
     pool_idle_timeout pool_max_idle_per_host proxy_url proxy_ca_certificate proxy_excludes
-    randomize_addresses timeout user_agent
-    max_retries retry_timeout backoff_config.init_backoff backoff_config.max_backoff backoff_config.base
-    object_store_concurrency_limit
+    randomize_addresses root_certificates timeout user_agent
 """
+_RETRY = (
+    "max_retries retry_timeout backoff_config.init_backoff backoff_config.max_backoff backoff_config.base"
+)
 _S3 = """
     access_key_id secret_access_key session_token token region default_region bucket bucket_name endpoint
     endpoint_url endpoint_url_s3 virtual_hosted_style_request unsigned_payload checksum_algorithm
@@ -30,8 +31,8 @@ _S3_ONLY = """
     aws_s3_role_session_name aws_iam_role_session_name aws_force_credential_load aws_endpoint_url_dynamodb
     aws_region_dynamodb aws_access_key_id_dynamodb aws_secret_access_key_dynamodb aws_session_token_dynamodb
     aws_s3_pool_idle_timeout_seconds aws_sts_pool_idle_timeout_seconds
-    aws_s3_get_internal_server_error_retries aws_ec2_metadata_disabled delta_dynamo_table_name
-    delta_dynamo_billing_mode max_elapsed_request_time
+    aws_s3_get_internal_server_error_retries aws_ec2_metadata_disabled aws_ec2_metadata_timeout
+    delta_dynamo_table_name delta_dynamo_billing_mode delta_dynamo_max_elapsed_request_time
 """
 _AZURE_STORAGE = """
     account_name account_key access_key master_key sas_key sas_token token client_id client_secret tenant_id
@@ -56,7 +57,7 @@ _GOOGLE = """
     google_application_credentials application_credentials google_skip_signature skip_signature
     google_base_url base_url
 """
-_LOCAL = "allow_unsafe_rename mount_allow_unsafe_rename object_store_concurrency_limit"
+_LOCAL = "allow_unsafe_rename mount_allow_unsafe_rename"
 
 SCHEMES = {
     "s3": "S3", "s3a": "S3",
@@ -66,14 +67,17 @@ SCHEMES = {
 }  # fmt: skip
 """URI schemes that a target may have -> the kind of storage behind each."""
 
+
+def _keys(prefix: str, *lists: str) -> frozenset[str]:
+    """The keys of `lists`, and those of every HTTP client, which may bear the storage's prefix."""
+    client = _CLIENT.split()
+    return frozenset([*" ".join(lists).split(), *_RETRY.split(), *client, *(prefix + key for key in client)])
+
+
 KNOWN: dict[str, frozenset[str]] = {
-    "S3": frozenset(
-        [*_CLIENT.split(), *_S3.split(), *(f"aws_{key}" for key in _S3.split()), *_S3_ONLY.split()]
-    ),
-    "Azure": frozenset(
-        [*_CLIENT.split(), *_AZURE.split(), *(f"azure_storage_{key}" for key in _AZURE_STORAGE.split())]
-    ),
-    "Google": frozenset([*_CLIENT.split(), *_GOOGLE.split()]),
+    "S3": _keys("aws_", _S3, _S3_ONLY, " ".join(f"aws_{key}" for key in _S3.split())),
+    "Azure": _keys("azure_", _AZURE, " ".join(f"azure_storage_{key}" for key in _AZURE_STORAGE.split())),
+    "Google": _keys("google_", _GOOGLE),
     "local": frozenset(_LOCAL.split()),
 }
 """Kind of storage -> the option keys that mean something to it, lower case."""
