@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 GROUP_ROWS = 100_000
 """A range of up to this many rows is read into memory and may share a commit with other databases."""
 
+LARGE_FILE = 64 * 1024 * 1024
+"""Bytes from which a database without a position is taken for a large load."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
@@ -44,14 +47,6 @@ class Load:
     draft: Draft
     batches: tuple[pa.RecordBatch, ...]
     bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """What one window came to; `look` None when there was nothing to read."""
-
-    look: Look | None
-    done: bool
 
 
 class AppendCycle:
@@ -100,45 +95,38 @@ class AppendCycle:
 
     def _advance(self, part: Part) -> None:
         goal: Key | None = None
-        large = False
+        large: bool | None = None
         while not self._stop.is_set():
-            step = self._step(part, goal, paired=large)
-            if step.look is None:
+            look = self._step(part, goal, paired=large)
+            if look is None or look.window.last:
                 return
-            large = step.look.rows >= PARALLEL_ROWS
-            if step.done and step.look.window.last:
-                return
-            if step.done:
-                self._flush()
-                goal = goal or step.look.evidence.high
+            self._flush()
+            goal = goal or look.evidence.high
+            large = look.rows >= PARALLEL_ROWS
 
-    def _step(self, part: Part, goal: Key | None, *, paired: bool) -> Step:
-        """One window of one database: read into the group, or committed at once.
-
-        Not done where the window turned out large enough for two readers, which need a snapshot of
-        their own.
-        """
+    def _step(self, part: Part, goal: Key | None, *, paired: bool | None) -> Look | None:
+        """One window of one database, read into the group or committed at once; None: nothing to read."""
         opened = self._handles.connection(self._origin(), part.database.path)
-        with opened as connection, self._snapshot(connection, paired=paired) as snapshot:
+        with opened as connection, self._snapshot(part, connection, paired=paired) as snapshot:
             look = self._look(part, snapshot.first, goal)
-            if look is None or (look.rows >= PARALLEL_ROWS and not paired):
-                return Step(look=look, done=look is None)
-            if look.rows > GROUP_ROWS:
+            if look is not None and look.rows > GROUP_ROWS:
                 self._flush()
                 self._stream_rows(part, snapshot, look)
-            else:
+            elif look is not None:
                 self._gather(part, snapshot, look)
-        return Step(look=look, done=True)
+        return look
 
     @contextmanager
-    def _snapshot(self, connection: Connection, *, paired: bool) -> Iterator[Snapshot]:
-        """One read transaction, or two on one proved snapshot."""
+    def _snapshot(self, part: Part, connection: Connection, *, paired: bool | None) -> Iterator[Snapshot]:
+        """One read transaction, or two on one proved snapshot (None: where it looks like a first load)."""
+        if paired is None:
+            paired = connection.size() >= LARGE_FILE and self._ledger.standing(part).position is None
         if paired:
             with pair(connection) as snapshot:
                 yield snapshot
         else:
-            with connection.snapshot() as reader_:
-                yield Snapshot(readers=(reader_,))
+            with connection.snapshot():
+                yield Snapshot(readers=(connection,))
 
     def _origin(self) -> Source:
         return self._handles.manifest.source(self._stream.source)

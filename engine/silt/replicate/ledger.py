@@ -12,11 +12,12 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from silt import target
 from silt.errors import Fenced, Held, SiltError
-from silt.observe import Lake, Standing
+from silt.observe import Lake, Standing, Vanished, vanished
 from silt.plan.model import Part, Slice, StreamPlan, TablePlan
 from silt.plan.verdict import REBUILD
 from silt.position import Position, decode, encode, pack
@@ -58,6 +59,7 @@ class Ledger:
         self._manifest = manifest
         self._node = node
         self.created = False
+        self.notes: list[str] = []
 
     @property
     def table(self) -> target.Table:
@@ -113,7 +115,12 @@ class Ledger:
 
     def standing(self, part: Part) -> Standing:
         batch, payload = self.table.position(part.app)
-        return Standing(batch=batch, position=decode(payload))
+        return Standing(batch=batch, position=decode(payload), vanished=() if batch else self._vanished)
+
+    @cached_property
+    def _vanished(self) -> tuple[Vanished, ...]:
+        """Asked for only where a database is new; others' positions do not move while this ledger lives."""
+        return vanished(self.table, self._plan, manifest=self._manifest, node=self._node)
 
     # --- what others did ---
 
@@ -125,6 +132,7 @@ class Ledger:
         for foreign in self.table.foreign_since(since):
             if foreign.severity == "hold":
                 raise Held(foreign.fact, rule="4.5", on=self._lake.uri, hint=REBUILD)
+            self.notes.append(foreign.fact)
 
     def _check_unclaimed(self) -> None:
         """A slice with rows but no position is somebody's: appending would double or mix (DESIGN 10)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from silt.errors import Contended, SiltError
 from silt.observe import Handles
@@ -13,7 +13,7 @@ from silt.plan.build import state_of
 from silt.plan.model import Part, State, StreamPlan, TablePlan
 from silt.replicate.append import AppendCycle
 from silt.replicate.ledger import Ledger, shown
-from silt.replicate.model import Finished, Listener, Retrying, Started, StreamResult
+from silt.replicate.model import Finished, Listener, Noted, Retrying, Started, StreamResult
 from silt.replicate.overwrite import OverwriteCycle
 from silt.replicate.tally import Tally
 
@@ -89,11 +89,19 @@ class StreamCycle:
                 manifest=self._handles.manifest.name,
                 node=self._handles.manifest.node,
             )
+            self._note(lake.notes)
+            lake.notes.clear()
             ledger.open()
+            self._note(ledger.notes)
             try:
                 self._cycle(table.parts, ledger)
             finally:
                 self._remember(table, ledger)
+
+    def _note(self, notes: Iterable[str]) -> None:
+        for text in notes:
+            if self._tally.note(text):
+                self._listen(Noted(stream=self._plan.stream.name, text=text))
 
     def _cycle(self, parts: tuple[Part, ...], ledger: Ledger) -> None:
         kind = OverwriteCycle if self._plan.stream.mode == "overwrite" else AppendCycle

@@ -289,8 +289,9 @@ def window(
         return Window(lo=lo, hi=lo, rows=0, scanned=0, last=True)
     cut = _cut(connection, questions(extract), lo, high, max_rows)
     hi = cut or high
-    rows = count(connection, extract, lo, hi)
-    scanned = rows if extract.where is None else _count(connection, extract, lo, hi, filtered=False)
+    # the cut is the key of row `max_rows`: those rows have been counted on the way to it
+    scanned = max_rows if cut else _count(connection, extract, lo, hi, filtered=False)
+    rows = scanned if extract.where is None else count(connection, extract, lo, hi)
     return Window(lo=lo, hi=hi, rows=rows, scanned=scanned, last=cut is None)
 
 
