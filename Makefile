@@ -20,12 +20,11 @@ demo: ## install what running needs in .venv-demo, then show silt at work
 test: dev ## every test but the nightly ones (PYTEST_ARGS="-k name")
 	$(BIN)/pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
-lint: dev ## ruff, mypy --strict, the layers
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/mypy --config-file tests/mypy.ini
-	$(BIN)/lint-imports
+lint: dev ## ruff, mypy --strict, the layers; all of them, even when one finds something
+	@failed=0; \
+	for linter in "ruff check ." "ruff format --check ." mypy "mypy --config-file tests/mypy.ini" lint-imports; do \
+	    echo "$$linter"; $(BIN)/$$linter || failed=1; \
+	done; exit $$failed
 
 format: dev ## rewrite the code as ruff wants it
 	$(BIN)/ruff check --fix-only --quiet .
