@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 from silt.observe.handles import Handles, Lake
-from silt.observe.look import Look, Standing, examine
+from silt.observe.look import Look, Standing, Vanished, examine, vanished
 from silt.observe.outlook import outlook
 from silt.observe.seen import look
 
-__all__ = ["Handles", "Lake", "Look", "Standing", "examine", "look", "outlook"]
+__all__ = ["Handles", "Lake", "Look", "Standing", "Vanished", "examine", "look", "outlook", "vanished"]

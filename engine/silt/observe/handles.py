@@ -100,9 +100,10 @@ class Handles:
         """The table's resident handle, opened if there is a table, for this thread alone."""
         lake = self._lake(at, into)
         with lake.lock:
-            first, lake.checked = not lake.checked, True
+            first = not lake.checked
             if first and at.is_local:
                 lake.notes.extend(target.check_at_start(lake.uri))
+            lake.checked = True  # only now: a check that held must hold the next cycle too
             if lake.table is None:
                 lake.table = target.open_table(lake.uri, lake.options)
             if first and lake.table is not None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from silt import target
 from silt.manifest.model import Stream
-from silt.plan.model import Part
-from silt.plan.verdict import GoOn, Hold, ReRead, Restart, Verdict, Wait, verdict
+from silt.plan.model import Part, StreamPlan
+from silt.plan.verdict import GoOn, Hold, ReRead, Restart, Verdict, Wait, definition, renamed, verdict
 from silt.plan.window import ceiling, shape, window_start
-from silt.position import Position
+from silt.position import Position, decode, parse_app
 from silt.shapes import Evidence, Key, Order
 from silt.source import evidence as ev
 from silt.source.evidence import Window
@@ -18,11 +19,23 @@ NOTHING = Window(lo=None, hi=None, rows=0, scanned=0, last=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Vanished:
+    """The position of a database of the same stream that the source no longer has."""
+
+    database: str
+    position: Position
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What the table says of one (stream, database): its batch number and position."""
+    """What the table says of one (stream, database): its batch number and position.
+
+    `vanished` are, where it has no position, the stream's positions of databases whose file is gone.
+    """
 
     batch: int
     position: Position | None
+    vanished: tuple[Vanished, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +99,7 @@ def examine(
         ceiling=ceiling(part, stream.cursor, now),
         shape=shape(part),
     )
-    judged = verdict(
+    judged = _renamed_from(part, connection, standing) or verdict(
         standing.position,
         evidence,
         order_of(part),
@@ -109,6 +122,29 @@ def examine(
         nulls=nulls,
         null_rows=null_rows,
     )
+
+
+def vanished(table: target.Table, plan: StreamPlan, *, manifest: str, node: str) -> tuple[Vanished, ...]:
+    """Positions in `table` of databases of the stream that its source no longer has."""
+    found = []
+    for name in table.txns:
+        app = parse_app(name)
+        mine = app is not None and (app.manifest, app.node, app.stream) == (manifest, node, plan.stream.name)
+        if app is None or not mine or app.database in plan.found:
+            continue
+        if (position := decode(table.position(name)[1])) is not None:
+            found.append(Vanished(database=app.database, position=position))
+    return tuple(found)
+
+
+def _renamed_from(part: Part, connection: Connection, standing: Standing) -> Hold | None:
+    """A hold where the rows are those of a database that vanished; asked once, before its first batch."""
+    for gone in standing.vanished:
+        if gone.position.definition == definition(order_of(part)):
+            seen = ev.gather(connection, part.extract, gone.position).sightings
+            if (hold := renamed(gone.database, seen)) is not None:
+                return hold
+    return None
 
 
 def order_of(part: Part) -> Order:

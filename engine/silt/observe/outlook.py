@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from silt.errors import Held, SiltError
 from silt.manifest.model import Stream
 from silt.observe.handles import Handles
-from silt.observe.look import Look, Standing, examine
+from silt.observe.look import Look, Standing, Vanished, examine, vanished
 from silt.plan.build import state_of
 from silt.plan.model import Action, Outlook, Part, Plan, StreamPlan, TablePlan
 from silt.plan.verdict import Hold, ReRead, Restart, Wait
@@ -84,7 +84,7 @@ def _table(plan: StreamPlan, table: TablePlan, handles: Handles, total: _Sum, de
     elif table.add:
         text = "add column" if len(table.add) == 1 else f"add {len(table.add)} columns"
         total.act(Action(kind="alter", text=text))
-    for part, standing in _standings(table, handles):
+    for part, standing in _standings(plan, table, handles):
         try:
             _part(plan.stream, part, standing, handles, total, deadline)
         except SiltError as error:
@@ -99,14 +99,17 @@ def _commits(stream: Stream, total: _Sum) -> int:
     return commits
 
 
-def _standings(table: TablePlan, handles: Handles) -> Iterator[tuple[Part, Standing]]:
+def _standings(plan: StreamPlan, table: TablePlan, handles: Handles) -> Iterator[tuple[Part, Standing]]:
     """Every part with its position; read through the resident handle, which `look` has refreshed."""
-    at = handles.manifest.target(table.target)
-    with handles.lake(at, table.into) as lake:
+    manifest = handles.manifest
+    gone: tuple[Vanished, ...] = ()
+    with handles.lake(manifest.target(table.target), table.into) as lake:
         payloads = {p.app: lake.table.position(p.app) if lake.table else (0, b"") for p in table.parts}
+        if lake.table is not None and any(not batch for batch, _ in payloads.values()):
+            gone = vanished(lake.table, plan, manifest=manifest.name, node=manifest.node)
     for part in table.parts:
         batch, payload = payloads[part.app]
-        yield part, Standing(batch=batch, position=decode(payload))
+        yield part, Standing(batch=batch, position=decode(payload), vanished=() if batch else gone)
 
 
 def _part(

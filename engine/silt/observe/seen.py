@@ -10,7 +10,7 @@ from silt import target
 from silt.errors import SiltError, UserError
 from silt.manifest.model import Manifest, Source, Stream, Target
 from silt.observe.handles import Handles
-from silt.plan.build import build
+from silt.plan.build import build, state_of
 from silt.plan.cursor import recorded_rule
 from silt.plan.model import LakeColumn, Plan, Seen, SeenDatabase, SeenLake, StreamPlan
 from silt.plan.verdict import definition
@@ -130,7 +130,7 @@ def _plan(
         lakes = _lakes(stream, at, handles, reflected[stream.source]) if stream.enabled else {}
         databases = tuple(_see(stream, r, manifest, origin, handles, lakes) for r in reflected[stream.source])
     except SiltError as error:
-        return StreamPlan(stream=stream, state="failing", error=error)
+        return StreamPlan(stream=stream, state=state_of(error), error=error)
     others = tuple(n for n in sharing.get((stream.target, stream.into), ()) if n != stream.name)
     return build(
         Seen(

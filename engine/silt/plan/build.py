@@ -54,6 +54,7 @@ def _build(seen: Seen) -> StreamPlan:
         tables=tuple(table for table, _ in tables),
         notes=notes,
         error=broken,
+        found=tuple(d.database.name for d in seen.databases),
     )
 
 

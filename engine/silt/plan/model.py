@@ -137,6 +137,7 @@ class StreamPlan:
 
     `error` with state `held` or `failing` says why nothing is done; `notes` are facts worth
     reading; a stream whose source matches no file yet, or no such table yet, is `waiting`.
+    `found` names every database of the source, those without the table or with an error too.
     """
 
     stream: Stream
@@ -145,6 +146,7 @@ class StreamPlan:
     tables: tuple[TablePlan, ...] = ()
     notes: tuple[str, ...] = ()
     error: SiltError | None = None
+    found: tuple[str, ...] = ()
 
     @property
     def databases(self) -> int:

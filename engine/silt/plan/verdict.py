@@ -95,6 +95,22 @@ def verdict(
     return _compared(position, evidence, order, on_reset)
 
 
+def renamed(name: str, sightings: tuple[Sighting, ...]) -> Hold | None:
+    """Whether a database without a position is `name`, whose file is gone, under another name (DESIGN 4.4).
+
+    `sightings` are of `name`'s witnesses.  At least half must match: databases that are made from one
+    template begin with the same rows, and witnesses stand densest at the last ones.
+    """
+    matching = sum(s.found == "match" for s in sightings)
+    if not matching or matching * 2 < len(sightings):
+        return None
+    return Hold(
+        why=f"its rows were replicated as database {name!r}, whose file is gone: it was renamed",
+        rule="4.4",
+        hint=f"give the file its old name back, or rebuild: {REBUILD}",
+    )
+
+
 def _order_broken(evidence: Evidence, order: Order, *, include_nulls: bool) -> Hold | None:
     """What makes the order itself unsafe, whatever the position (DESIGN 4.3)."""
     if evidence.stray:
