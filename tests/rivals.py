@@ -42,23 +42,30 @@ def report(rival: subprocess.Popen[str]) -> Any:
 # --- creating -------------------------------------------------------------------------------------
 
 
-def race_to_create(uri: str, options: dict[str, str], *, creators: int) -> None:
-    """Assert that of `creators` at once exactly one wins, and that all have the winner's table."""
+def race_to_create(root: str, options: dict[str, str], *, creators: int, tables: int) -> None:
+    """Assert that of `creators` at once exactly one wins each table, and that all have the winner's."""
     at = time.time() + 1.0 + 0.3 * creators
-    racers = [start("create", uri=uri, options=options, at=at, number=n) for n in range(creators)]
+    given = {"root": root, "options": options, "at": at, "tables": tables}
+    racers = [start("create", number=n, **given) for n in range(creators)]
     seen = [report(racer) for racer in racers]
-    table = open_table(uri, options)
-    assert table is not None
-    assert table.version == 0, "more than one CREATE TABLE was committed"
-    assert {tuple(columns) for columns in seen} == {tuple(c.name for c in table.columns)}
+    for number in range(tables):
+        table = open_table(f"{root}/{number}", options)
+        assert table is not None
+        assert table.version == 0, "more than one CREATE TABLE was committed"
+        assert {columns[number] for columns in seen} == {table.columns[0].name}
 
 
-def create(uri: str, options: dict[str, str], at: float, number: int) -> Any:
-    """Create the table at a given moment, with a column of this creator's own."""
-    open_table(uri, options)  # imports and connections are made by then
-    time.sleep(max(0.0, at - time.time()))
-    mine = ColumnSpec(name=f"by_{number}", type="bigint")
-    return [column.name for column in create_table(uri, options, columns=[mine]).columns]
+def create(root: str, options: dict[str, str], at: float, tables: int, number: int) -> Any:
+    """Create tables at given moments, each with a column of this creator's own; the columns they have."""
+    open_table(root, options)  # imports and connections are made by then
+    mine = [ColumnSpec(name=f"by_{number}", type="bigint")]
+    return [_create_at(f"{root}/{table}", options, at + table * 0.15, mine) for table in range(tables)]
+
+
+def _create_at(uri: str, options: dict[str, str], at: float, columns: list[ColumnSpec]) -> str:
+    while time.time() < at:
+        pass
+    return create_table(uri, options, columns=columns).columns[0].name
 
 
 # --- appending ------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from deltalake import CommitProperties, DeltaTable, Field, Schema, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.schema import PrimitiveType
 
 ROWS = pa.table({"id": [1], "name": ["x"]})
 
@@ -101,7 +102,7 @@ def test_an_exception_of_the_source_makes_no_commit(tmp_path: Path) -> None:
 def test_column_names_that_differ_in_case_are_rejected() -> None:
     """Names are the planner's to settle before."""
     with pytest.raises(DeltaError, match="case-insensitive"):
-        Schema([Field("a", "long"), Field("A", "long")])
+        Schema([Field("a", PrimitiveType("long")), Field("A", PrimitiveType("long"))])
 
 
 def test_fork_after_use_panics(tmp_path: Path) -> None:

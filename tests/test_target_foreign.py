@@ -10,13 +10,14 @@ import lake
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, Field, Schema, write_deltalake
+from deltalake.schema import PrimitiveType
 
 from silt.errors import Contended
 from silt.position import pack
 from silt.target import Foreign, Predicate, open_table
 
 ROWS = pa.table({"id": [1], "name": ["foreign"]})
-SCHEMA = Schema([Field("id", "long"), Field("name", "string")])
+SCHEMA = Schema([Field("id", PrimitiveType("long")), Field("name", PrimitiveType("string"))])
 
 
 def _merge(delta: DeltaTable, *, key: int) -> None:
@@ -39,7 +40,7 @@ HARMLESS: dict[str, Callable[[DeltaTable], object]] = {
     "optimize": lambda delta: delta.optimize.compact(),
     "vacuum": lambda delta: delta.vacuum(0, dry_run=False, enforce_retention_duration=False),
     "properties": lambda delta: delta.alter.set_table_properties({"delta.appendOnly": "true"}),
-    "columns": lambda delta: delta.alter.add_columns([Field("more", "long")]),
+    "columns": lambda delta: delta.alter.add_columns([Field("more", PrimitiveType("long"))]),
     "nothing deleted": lambda delta: delta.delete("id = 12345"),
     "merge that only inserts": lambda delta: _merge(delta, key=777),
 }
@@ -127,14 +128,13 @@ def test_deletion_vectors_count_as_removal(tmp_path: Path) -> None:
     (data,) = (tmp_path / "t").glob("*.parquet")
     info = {"operation": "DELETE", "operationParameters": {"predicate": '["(id = 1)"]'}, "userName": "ann"}
     remove = {"path": data.name, "dataChange": True, "deletionTimestamp": 1}
-    vector = {"storageType": "i", "pathOrInlineDv": "x", "sizeInBytes": 1, "cardinality": 1}
     add = {
         "path": data.name,
         "partitionValues": {},
         "size": data.stat().st_size,
         "modificationTime": 1,
         "dataChange": True,
-        "deletionVector": vector,
+        "deletionVector": lake.deletion_vector([0, 1]),
     }
     from silt.target.foreign import judge
     from silt.target.log import parse

@@ -14,8 +14,8 @@ from silt.target import check_at_start, open_table
 
 
 def test_one_of_six_creators_wins(tmp_path: Path) -> None:
-    """Six processes create the table at once: one CREATE TABLE, and everybody has that table."""
-    rivals.race_to_create(str(tmp_path / "t"), {}, creators=6)
+    """Six processes create each of ten tables at once: one CREATE TABLE, and everybody has that table."""
+    rivals.race_to_create(str(tmp_path), {}, creators=6, tables=10)
 
 
 def test_four_rivals_append_each_row_once(tmp_path: Path) -> None:

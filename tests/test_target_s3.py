@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import lake
 import pytest
 from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
 from rivals import race_to_create
 from servers import S3, s3_server
 
@@ -69,6 +70,17 @@ def test_foreign_change_and_new_table(s3: S3) -> None:
         open_table(uri, s3.options)
 
 
+def test_only_an_empty_log_is_absence(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FACTS: without permission delta-rs says "not found"; that is never "there is no table"."""
+
+    def refuse(_: object) -> None:
+        raise TableNotFoundError("Not a Delta table: PermissionDenied")
+
+    monkeypatch.setattr("silt.target.table._load", refuse)
+    with pytest.raises(UserError, match="refuses access"):
+        open_table(f"{s3.uri}/nothing/here", s3.options)
+
+
 def test_other_files_are_no_delta_table(s3: S3) -> None:
     """A prefix with other objects is refused."""
     lake.new(f"{s3.uri}/parent/child", s3.options)
@@ -77,5 +89,5 @@ def test_other_files_are_no_delta_table(s3: S3) -> None:
 
 
 def test_one_of_six_creators_wins(s3: S3) -> None:
-    """Six processes create the table at once: one CREATE TABLE, and everybody has that table."""
-    race_to_create(f"{s3.uri}/race", s3.options, creators=6)
+    """Six processes create each of three tables at once: one CREATE TABLE, and everybody has that table."""
+    race_to_create(f"{s3.uri}/race", s3.options, creators=6, tables=3)

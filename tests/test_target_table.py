@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, write_deltalake
 
-from silt.errors import Contended, Fenced, UserError
+from silt.errors import Contended, Fenced, SiltError, UserError
 from silt.position import pack
 from silt.target import CHECKPOINT_EVERY, ColumnSpec, Predicate, WriterHints, create_table, open_table
 
@@ -308,16 +308,44 @@ def test_replace_a_slice(tmp_path: Path) -> None:
 
 
 def test_replace_refuses_rows_of_another_slice(tmp_path: Path) -> None:
-    """Rows outside the slice are never written into it."""
+    """Rows outside the slice are never written into it, nor shown in the error."""
     table = lake.new(tmp_path / "t")
-    with pytest.raises(Exception, match="Invalid data found"):
+    with pytest.raises(SiltError, match="Invalid data found") as caught:
         table.replace(
-            lake.rows([9], "b"),
+            lake.rows([9], "hush"),
             predicate=Predicate(equals=(("name", "a"),)),
             txns=pack(lake.APP, 1, b""),
             metadata={},
         )
+    assert "hush" not in caught.value.why
     assert table.count() == 0
+
+
+def test_deletion_vectors_are_never_rewritten(tmp_path: Path) -> None:
+    """FACTS: 1.6.3 predates fixes for deletion vectors; a rewrite would bring deleted rows back."""
+    table = lake.new(tmp_path / "t")
+    lake.add(table, 1, range(40))
+    (file,) = (tmp_path / "t").glob("*.parquet")
+    features = {"readerFeatures": ["deletionVectors"], "writerFeatures": ["deletionVectors"]}
+    protocol = {"minReaderVersion": 3, "minWriterVersion": 7, **features}
+    shared = {"path": file.name, "dataChange": True, "partitionValues": {}, "size": file.stat().st_size}
+    vector = {"stats": '{"numRecords":40}', "deletionVector": lake.deletion_vector([3, 4, 7, 11, 18, 29])}
+    lake.write_entry(
+        tmp_path / "t",
+        2,
+        {"commitInfo": {"operation": "DELETE"}},
+        {"protocol": protocol},
+        {"remove": {**shared, "deletionTimestamp": 1}},
+        {"add": {**shared, "modificationTime": 1, **vector}},
+    )
+    table.refresh()
+    assert len(lake.ids(table)) == 34
+    with pytest.raises(UserError, match="deletion vectors") as caught:
+        table.replace(lake.rows([1]), predicate=None, txns=pack(lake.APP, 2, b""), metadata={})
+    assert "PURGE" in caught.value.hint
+    assert table.version == 2
+    assert lake.add(table, 2) == 3
+    assert len(lake.ids(table)) == 35
 
 
 def test_replace_is_fenced_too(tmp_path: Path) -> None:
@@ -360,6 +388,7 @@ def test_append_beside_a_schema_change_is_contended(tmp_path: Path) -> None:
     with pytest.raises(Contended) as caught:
         lake.add(second, 1)
     assert not isinstance(caught.value, Fenced)
+    assert second.refresh() is True, "a change that an exception came upon is not forgotten"
     assert lake.add(second, 1) == 2
 
 

@@ -38,8 +38,9 @@ def data_path(folder: Path, file: DataFile) -> Path | None:
 def sync(table: _Local, from_version: int, to_version: int) -> tuple[Path, ...]:
     """Sync all that the versions after `from_version`, up to `to_version`, wrote; the paths synced, in order.
 
-    Data files, log entries, checkpoints, `_last_checkpoint`, then the folders, up to the table's parent.
-    Nothing for a remote table.  Files that a later version's vacuum removed are passed over.
+    `from_version` -1 begins with the table's creation.  Data files, log entries, checkpoints,
+    `_last_checkpoint`, then the folders, up to the table's parent.  Nothing for a remote table.  Files that
+    a later version's vacuum removed are passed over.
     """
     folder = table.folder
     if folder is None or to_version <= from_version:

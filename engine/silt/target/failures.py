@@ -15,6 +15,7 @@ from silt.errors import Contended, Fenced, RetryLater, SiltError, UserError
 _SECRET = re.compile(r"secret|key|token|sas|password", re.IGNORECASE)
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _BACKTRACE = re.compile(r"\s+0: <unknown>.*", re.DOTALL)
+_PREVIEW = re.compile(r"Preview of invalid data.*", re.DOTALL)  # rows, masked columns among them
 _QUERY = re.compile(r"(\w+://[^\s?]+)\?\S+")  # an Azure SAS travels in the query
 
 
@@ -24,8 +25,8 @@ def is_secret(option: str) -> bool:
 
 
 def clean(text: str, options: Mapping[str, str]) -> str:
-    """`text` on one line, without colours, backtraces, URL queries and the values of secret options."""
-    plain = _QUERY.sub(r"\1", _BACKTRACE.sub("", _ANSI.sub("", text)))
+    """`text` on one line, without colours, backtraces, rows, URL queries and values of secret options."""
+    plain = _QUERY.sub(r"\1", _PREVIEW.sub("", _BACKTRACE.sub("", _ANSI.sub("", text))))
     hidden = [value for name, value in options.items() if is_secret(name) and value]
     for value in hidden:
         plain = plain.replace(value, "***")
@@ -123,7 +124,7 @@ def explain(error: BaseException, *, on: str, options: Mapping[str, str]) -> Sil
     if isinstance(error, TableNotFoundError):
         return Contended("the Delta table is gone", on=on, why=why)
     if isinstance(error, SchemaMismatchError):
-        return UserError("the rows do not fit the table's schema", on=on, why=why)
+        return UserError("the columns do not fit the table's schema", on=on, why=why)
     if isinstance(error, DeltaProtocolError):
         return UserError(
             "the table needs a Delta feature that silt cannot use",

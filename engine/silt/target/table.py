@@ -47,6 +47,7 @@ class Table:
         self._stale = False
         self._adopt(delta)
         self._acknowledged = self.version
+        self._known = self._shape()  # what the caller knows: it outlives a handle that was dropped
 
     # --- what it is -------------------------------------------------------------------------------
 
@@ -101,16 +102,9 @@ class Table:
         A refresh that fails drops the handle and opens anew.  Raises `Held` for a torn log entry,
         `Contended` where the table is gone, `RetryLater` where the store does not answer.
         """
-        before = self._shape()
-        try:
-            self._catch_up()
-        except (Unreachable, UserError):
-            self._forget()
-            raise
-        except (SiltError, OSError):
-            self._forget()
-            self._delta()
-        return self._shape() != before
+        self._renew()
+        before, self._known = self._known, self._shape()
+        return self._known != before
 
     @property
     def foreign(self) -> tuple[Foreign, ...]:
@@ -180,7 +174,7 @@ class Table:
             try:
                 self._alter(lacking, metadata)
             except Contended:
-                self.refresh()
+                self._renew()
             else:
                 return
         raise Contended("others keep changing the table's schema", on=self.uri)
@@ -255,6 +249,16 @@ class Table:
         )
         return (*shape, self._delta().schema().to_json())
 
+    def _renew(self) -> None:
+        try:
+            self._catch_up()
+        except (Unreachable, UserError):
+            self._forget()
+            raise
+        except (SiltError, OSError):
+            self._forget()
+            self._delta()
+
     def _catch_up(self) -> None:
         seen = self._seen()
         with self._translated():
@@ -274,7 +278,9 @@ class Table:
 
     def _advance(self, version: int) -> None:
         seen = self._seen()
-        if version != seen.version:
+        if version < seen.version:
+            self._replaced()
+        elif version > seen.version:
             seen.advance(version)
             self._stamp = self._files.stamp(entry_path(version))
 
@@ -361,8 +367,11 @@ class Table:
         self._committed(delta, ())
 
     def _refuse_deletion_vectors(self) -> None:
-        features = self._delta().protocol().reader_features or []
-        if "deletionVectors" in features and self._delta().deletion_vectors().read_all().num_rows:
+        if "deletionVectors" not in (self._delta().protocol().reader_features or []):
+            return
+        with self._translated():
+            vectors = self._delta().deletion_vectors().read_all().num_rows
+        if vectors:
             raise UserError(
                 "the table holds deletion vectors, which a rewrite would undo",
                 on=self.uri,
