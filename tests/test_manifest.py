@@ -10,6 +10,7 @@ import pytest
 
 from silt.errors import Secret
 from silt.manifest import ManifestInvalid, expand, load, problems_text, show, static_streams
+from silt.manifest.document import parse
 from silt.manifest.model import CursorRule, Schedule
 
 CORPUS = Path(__file__).parent / "manifests"
@@ -153,6 +154,25 @@ def test_what_a_full_stream_resolves_to(tmp_path: Path):
     assert stream.places["cursor"].line == 5
 
 
+def test_cursor_forms():
+    """`rowid` is a kind of its own in either form; columns are columns; an object may be auto."""
+    found = {s.name: s for s in expand(load(CORPUS / "valid" / "cursor_forms.yaml", env={}), {}).streams}
+    assert {name: (s.cursor.kind, s.cursor.columns) for name, s in found.items()} == {
+        "a": ("auto", ()),
+        "b": ("rowid", ("rowid",)),
+        "c": ("columns", ("updated_at",)),
+        "d": ("columns", ("day", "seq")),
+        "e": ("columns", ("ts",)),
+        "f": ("columns", ("day", "seq")),
+        "g": ("rowid", ("rowid",)),
+        "h": ("auto", ()),
+    }
+    assert (found["e"].cursor.lookback, found["e"].cursor.initial_value) == (600.0, "2026-01-01T00:00:00")
+    assert (found["f"].cursor.lookback, found["g"].cursor.initial_value) == (3, 1000)
+    assert (found["e"].cursor.max_skew, found["h"].cursor.max_skew) == (300.0, 86400.0)
+    assert (found["e"].cursor.on_null, found["a"].cursor.on_null) == ("include", "fail")
+
+
 def test_paths_are_relative_to_the_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Sources, local targets and state_dir start from the manifest's folder, wherever silt runs."""
     monkeypatch.chdir("/")
@@ -245,6 +265,9 @@ def test_a_missing_secret_is_a_problem_when_opened(tmp_path: Path):
         "      password: hunter2\n      password: hunter2",
         "      unknown: {AWS_SECRET_ACCESS_KEY: hunter2}",
         "\tAWS_SECRET_ACCESS_KEY: hunter2",
+        "      AWS_SECRET_ACCESS_KEY: |\n        hunter2\n   hunter2",
+        "      AWS_SECRET_ACCESS_KEY:\n        - hunter2\n        hunter2: {",
+        '      AWS_SECRET_ACCESS_KEY: "hunter2\n  hunter2" hunter2',
     ],
 )
 def test_no_problem_prints_a_secret(line: str, tmp_path: Path):
@@ -253,6 +276,21 @@ def test_no_problem_prints_a_secret(line: str, tmp_path: Path):
     found = complaints(written(tmp_path, text))
     assert found
     assert "hunter" not in found
+
+
+def test_a_secret_of_several_lines_is_blotted_whole():
+    """A key in PEM form leaves nothing to read, and what follows it stays."""
+    text = "a:\n  b:\n    token: |\n      hunter2\n\n      hunter2\n    c: 1\nd: 2\n"
+    blotted = ("a:", "  b:", "    token: *", "*" * 13, "", "*" * 13, "    c: 1", "d: 2", "")
+    assert parse(text, "m.yaml").lines == blotted
+
+
+def test_a_value_that_cannot_be_expanded_is_one_problem(tmp_path: Path):
+    """A required value whose variable is not set is not reported as missing too."""
+    body = HEAD.replace("./plant.db", '{path: "${NOT_SET}"}') + "streams: {a: }\n"
+    with pytest.raises(ManifestInvalid) as caught:
+        load(written(tmp_path, body), env={})
+    assert [problem.pointer for problem in caught.value.problems] == ["sources.plant.path"]
 
 
 # --- the environment ------------------------------------------------------------------------------

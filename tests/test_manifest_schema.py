@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -189,3 +191,20 @@ def test_recipes_are_valid(path: Path):
     schema = json.loads((path.parent / named[1]).read_text(encoding="utf-8"))
     assert list(Draft202012Validator(schema).iter_errors(parse(text, path.name).data)) == []
     assert text.count("#") >= 6
+
+
+DUMP = """
+import sqlite3, sys
+made = sqlite3.connect(":memory:")
+made.executescript(open(sys.argv[1], encoding="utf-8").read())
+kept = sqlite3.connect(f"file:{sys.argv[2]}?mode=ro", uri=True)
+assert list(made.iterdump()) == list(kept.iterdump())
+assert kept.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+"""
+
+
+def test_the_quickstart_database_is_what_its_sql_makes():
+    """recipes/quickstart.db is kept in the repository so that the recipe runs at once; it is its SQL's."""
+    recipes = ROOT / "recipes"
+    code = [sys.executable, "-c", DUMP, str(recipes / "quickstart.sql"), str(recipes / "quickstart.db")]
+    subprocess.run(code, check=True)

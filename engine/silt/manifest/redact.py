@@ -12,7 +12,8 @@ from silt.manifest.options import holds_secret
 from silt.manifest.words import KEYS
 
 _HARMLESS = frozenset({*KEYS, "primary_key", "unique_key", "sort_key", "merge_key", "key", "keys"})
-_PAIR = re.compile(r"""([\w.-]+)["']?\s*:\s+(?=\S)""")
+_PAIR = re.compile(r"""([\w.-]+)["']?\s*:(?:\s+|$)""")
+_KEY = re.compile(r"""\s*["']?[\w.*-]+["']?\s*:(?:\s|$)""")
 _REFERENCE = re.compile(r"\$\{(secret:)?[^}]*\}\Z")
 
 Blot = tuple[int, int, int, str]
@@ -36,8 +37,21 @@ def blotted(lines: tuple[str, ...], blots: Iterable[Blot]) -> tuple[str, ...]:
 
 
 def guessed(lines: tuple[str, ...]) -> tuple[str, ...]:
-    """`lines` of a text that is no YAML: blotted from a key named like a secret to the line's end."""
-    return tuple(_guess(line) for line in lines)
+    """`lines` of a text that is no YAML: blotted from a key named like a secret to the line's end.
+
+    What may be the rest of its value, up to the next line that holds a key no deeper, is blotted too.
+    """
+    safe: list[str] = []
+    inside: int | None = None
+    for line in lines:
+        indent = len(line) - len(line.lstrip())
+        if inside is not None and (indent > inside or not _KEY.match(line)):
+            safe.append("*" * len(line))
+            continue
+        secret = _secret_in(line)
+        inside = None if secret is None else indent
+        safe.append(line if secret is None else line[:secret] + "*" * (len(line) - secret))
+    return tuple(safe)
 
 
 def _sensitive_key(key: str) -> bool:
@@ -58,8 +72,6 @@ def _blot(lines: list[str], index: int, column: int, indent: int, text: str) -> 
         lines[below] = "*" * len(lines[below])
 
 
-def _guess(line: str) -> str:
-    for pair in _PAIR.finditer(line):
-        if _sensitive_key(pair[1]):
-            return line[: pair.end()] + "*" * (len(line) - pair.end())
-    return line
+def _secret_in(line: str) -> int | None:
+    """Where the value of a key named like a secret begins."""
+    return next((pair.end() for pair in _PAIR.finditer(line) if _sensitive_key(pair[1])), None)

@@ -20,14 +20,14 @@ def explain(error: Any, lines: tuple[str, ...]) -> Slip:
     if mark is None:
         return _unreadable(error, lines)
     line, column = mark.line + 1, mark.column + 1
-    text = lines[mark.line] if mark.line < len(lines) else ""
+    text, shown = (each[mark.line] if mark.line < len(each) else "" for each in (lines, guessed(lines)))
     problem, context = str(getattr(error, "problem", "") or ""), str(getattr(error, "context", "") or "")
     return (
         _tab(line, column, text, problem)
         or _star(line, column, context)
         or _unquoted_variable(error, lines, context)
         or _unclosed(error, context)
-        or _indent(line, column, text, problem, context)
+        or _indent(line, column, shown, problem, context)
         or (line, column, f"not YAML: {problem or context}", "")
     )
 
@@ -101,6 +101,6 @@ def _indent(line: int, column: int, text: str, problem: str, context: str) -> Sl
             "quote a value that holds ': '",
         )
     if "parsing a block" in context or "could not find expected ':'" in problem:
-        what = f"{guessed((text,))[0].strip()!r} does not line up with the keys above it, or lacks its ': '"
+        what = f"{text.strip()!r} does not line up with the keys above it, or lacks its ': '"
         return line, column, what, "give keys of one map the same indentation, and write key: value"
     return None
