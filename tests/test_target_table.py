@@ -307,6 +307,23 @@ def test_replace_a_slice(tmp_path: Path) -> None:
     assert table.foreign_since(-1) == ()
 
 
+def test_predicates_of_several_columns_nulls_and_none(tmp_path: Path) -> None:
+    """Every pair must hold; None matches NULL; no pairs are the whole table."""
+    table = lake.new(tmp_path / "t")
+    table.append(lake.rows([1, 2], "a"), txns=pack(lake.APP, 1, b""), metadata={})
+    table.append(pa.table({"id": [1]}).to_reader(), txns=pack(lake.APP, 2, b""), metadata={})
+    both, null, every = (
+        Predicate(equals=pairs) for pairs in ((("id", 1), ("name", "a")), (("name", None),), ())
+    )
+    assert [table.count(p) for p in (both, null, every)] == [1, 1, 3]
+    assert table.distinct("name", both) == ("a",)
+    nothing = lake.rows([])
+    table.replace(nothing, predicate=null, txns=pack(lake.APP, 3, b""), metadata={})
+    assert table.count() == 2
+    table.replace(lake.rows([7], "b"), predicate=every, txns=pack(lake.APP, 4, b""), metadata={})
+    assert lake.ids(table) == [7]
+
+
 def test_replace_refuses_rows_of_another_slice(tmp_path: Path) -> None:
     """Rows outside the slice are never written into it, nor shown in the error."""
     table = lake.new(tmp_path / "t")

@@ -148,10 +148,10 @@ class Table:
         metadata: Mapping[str, str],
         writer: WriterHints = WriterHints(),  # noqa: B008 -- frozen
     ) -> int:
-        """Put the rows of `reader` in the place of those that match (all for None); else as `append`."""
+        """Put the rows of `reader` in the place of those that match (None: of all); else as `append`."""
         self._refuse_deletion_vectors()
         how: dict[str, Any] = {"mode": "overwrite"}
-        if predicate is not None:
+        if predicate is not None and predicate.equals:
             how["predicate"] = query.predicate_sql(predicate)
         return self._write(reader, txns, metadata, writer, how)
 
