@@ -83,6 +83,10 @@ class Misfit(UserError):
     """A value whose storage class does not fit its column's type (DESIGN 1)."""
 
 
+class Bug(SiltError):
+    """Something that silt did not expect: its own fault, told like any other failure."""
+
+
 class Contended(RetryLater):
     """Somebody else moved first: reading again and rebuilding settles it, at once."""
 

@@ -12,6 +12,7 @@ from typing import Self
 from silt import target
 from silt.errors import Secret, SiltError
 from silt.manifest.model import Manifest, Source, Target
+from silt.observe import memory
 from silt.source.open import Connection, connect
 
 MAX_IDLE_CONNECTIONS = 64
@@ -40,6 +41,7 @@ class Handles:
     """Connections to databases and handles of tables, kept while a process runs; `close()` frees all."""
 
     def __init__(self, manifest: Manifest) -> None:
+        memory.settle()
         self.manifest = manifest
         self._lock = threading.Lock()
         self._idle: dict[str, list[Connection]] = {}

@@ -55,6 +55,7 @@ def _stream(plan: StreamPlan, handles: Handles, deadline: float) -> Outlook:
     total = _Sum()
     if plan.error is not None:
         total.errors.append(plan.error)
+        total.exact = False
     for table in plan.tables:
         _table(plan, table, handles, total, deadline)
     return _outlook(plan, total)
@@ -69,7 +70,7 @@ def _outlook(plan: StreamPlan, total: _Sum) -> Outlook:
         stream=plan.stream.name,
         state=state,
         pending_rows=total.rows if total.exact else None,
-        pending_at_least=None if total.exact else total.rows,
+        pending_at_least=None if total.exact else total.rows or None,
         pending_bytes=total.bytes,
         batches=total.batches,
         actions=tuple(total.actions),
@@ -89,6 +90,7 @@ def _table(plan: StreamPlan, table: TablePlan, handles: Handles, total: _Sum, de
             _part(plan.stream, part, standing, handles, total, deadline)
         except SiltError as error:
             total.errors.append(error)
+            total.exact = False
     total.batches += _commits(plan.stream, total)
 
 
@@ -146,6 +148,7 @@ def _verdict(part: Part, seen: Look, total: _Sum) -> None:
     match seen.verdict:
         case Hold(why=why, rule=rule, hint=hint):
             total.errors.append(Held(why, rule=rule, on=part.database.path, hint=hint))
+            total.exact = False
         case Wait(why=why):
             total.waits.append(f"{part.database.name}: {why}")
         case Restart():

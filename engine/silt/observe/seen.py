@@ -16,6 +16,7 @@ from silt.plan.model import LakeColumn, Plan, Seen, SeenDatabase, SeenLake, Stre
 from silt.plan.verdict import definition
 from silt.position import app_id, decode, parse_app
 from silt.shapes import CursorChoice, Database, Table, TableCensus, ascii_lower
+from silt.source import condition
 from silt.source.census import census
 from silt.source.clone import reflect
 from silt.source.cursor import detect
@@ -212,9 +213,16 @@ def _examine(
     recorded: tuple[str, ...],
 ) -> SeenDatabase:
     with handles.connection(origin, database.path) as connection:
+        if stream.where is not None:
+            condition.check(connection, table, stream.where, hint=_where_place(stream))
         counts = census(connection, table)
     choice = _choose(stream, table, counts, recorded) if stream.mode == "append" else None
     return SeenDatabase(database=database, table=table, census=counts, choice=choice)
+
+
+def _where_place(stream: Stream) -> str:
+    place = stream.places.get("where")
+    return f"{place.file}:{place.line}:{place.column} says it" if place else ""
 
 
 def _choose(stream: Stream, table: Table, counts: TableCensus, recorded: tuple[str, ...]) -> CursorChoice:

@@ -137,6 +137,7 @@ class AppendCycle:
 
     def _look(self, part: Part, connection: Connection, goal: Key | None) -> Look | None:
         """What to read; None when there is nothing.  Raises `Held` on a hold."""
+        self._ledger.check_foreign()
         look = examine(
             part,
             self._stream,

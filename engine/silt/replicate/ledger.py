@@ -82,7 +82,7 @@ class Ledger:
         if missing := self._missing_columns():
             self.table.add_columns(missing, metadata=self._about())
             self.refresh()
-        self._check_foreign()
+        self.check_foreign()
         self._check_unclaimed()
 
     def _create(self) -> None:
@@ -124,7 +124,12 @@ class Ledger:
 
     # --- what others did ---
 
-    def _check_foreign(self) -> None:
+    def check_foreign(self) -> None:
+        """Raise `Held` where somebody took rows away after a position was built (DESIGN 4.5).
+
+        Before each batch: the next position is built on what the handle shows now, and would step
+        over what happened between two commits of one cycle.
+        """
         positions = [self.standing(part).position for part in self._table_plan.parts]
         since = min((p.built_on for p in positions if p is not None), default=None)
         if since is None:

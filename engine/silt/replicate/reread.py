@@ -29,6 +29,13 @@ def key_fields(part: Part) -> tuple[Field, ...]:
     """
     order = part.extract.order
     names = order.columns if order else ()
+    if order is not None and order.renumbers:
+        raise Held(
+            "rows must be compared with the slice, but VACUUM may give them other rowids",
+            rule="4.3",
+            why=f"{part.extract.table.name} has no INTEGER PRIMARY KEY",
+            hint=f"declare a cursor with a key of its own; {REBUILD}",
+        )
     found = [_field_of(part, name) for name in names]
     if not found or None in found:
         missing = [name for name, field in zip(names, found, strict=True) if field is None]

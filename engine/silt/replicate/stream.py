@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from silt.errors import Contended, SiltError
+from silt.errors import Bug, Contended, SiltError
 from silt.observe import Handles
 from silt.plan.build import state_of
 from silt.plan.model import Part, State, StreamPlan, TablePlan
@@ -60,6 +60,8 @@ class StreamCycle:
                 self._run_table(table)
             except SiltError as error:
                 errors.append(error)
+            except Exception as error:  # noqa: BLE001  # one stream's failure stops no other, not even a bug's
+                errors.append(_bug(error))
         self._tally.errors.extend(errors)
 
     def _run_table(self, table: TablePlan) -> None:
@@ -96,7 +98,8 @@ class StreamCycle:
             try:
                 self._cycle(table.parts, ledger)
             finally:
-                self._remember(table, ledger)
+                with suppress(SiltError):  # it only tells where the table stands
+                    self._remember(table, ledger)
 
     def _note(self, notes: Iterable[str]) -> None:
         for text in notes:
@@ -148,3 +151,14 @@ class StreamCycle:
         if self._plan.state in ("disabled", "waiting"):
             return self._plan.state
         return "waiting" if self._tally.waiting and not self._tally.batches else "ok"
+
+
+def _bug(error: Exception) -> Bug:
+    """An unexpected exception as a failure of its stream, the traceback kept as its cause."""
+    told = Bug(
+        "silt has a bug here",
+        why=f"{type(error).__name__}: {error}",
+        hint="nothing was lost; please report it with SILT_DEBUG=1's traceback",
+    )
+    told.__cause__ = error
+    return told
