@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from silt.errors import Bug, Contended, SiltError
 from silt.observe import Handles

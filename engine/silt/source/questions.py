@@ -91,7 +91,9 @@ class Questions:
         return any(nullable(self.table, name) for name in self.order.columns)
 
     def _exists(self, *conditions: ColumnElement[bool]) -> sa.Select[Any]:
-        one = sa.literal_column("1").label("silt_found")  # without a name the CTE around it cannot be read
+        one: ColumnElement[Any] = sa.literal_column("1").label(
+            "silt_found"
+        )  # without a name the CTE around it cannot be read
         return sa.select(one).select_from(self._rel).where(*conditions).limit(1)
 
     # --- queries ----------------------------------------------------------------------------------
