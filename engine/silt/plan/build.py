@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 
 from silt.errors import Held, SiltError, UserError
 from silt.plan.cursor import check_exposed, settle
@@ -72,6 +73,19 @@ def _nothing_to_read(seen: Seen, broken: SiltError | None) -> StreamPlan:
     )
 
 
+def _meant(name: str, known: Iterable[str], place: str) -> str:
+    """Where the name is written, and the closest of what there is."""
+    close = get_close_matches(name, list(known), 1)
+    return "; ".join(part for part in (place, f"did you mean {close[0]!r}?" if close else "") if part)
+
+
+def _column_place(seen: Seen, setting: str, name: str) -> str:
+    """The place of a column's rule: of the first setting inside it, where the rule has none of its own."""
+    inside = f"{setting}.{name}"
+    first = next((key for key in seen.stream.places if key == inside or key.startswith(f"{inside}.")), setting)
+    return _place(seen, first)
+
+
 def _place(seen: Seen, setting: str) -> str:
     place = seen.stream.places.get(setting) or seen.stream.places.get("")
     return f"{place.file}:{place.line}:{place.column} names it" if place else ""
@@ -84,10 +98,11 @@ def _missing(seen: Seen) -> tuple[str, ...]:
 
 def _check_names(seen: Seen, usable: Sequence[SeenDatabase]) -> None:
     tables = [d.table for d in usable if d.table is not None]
+    known = [column.name for table in tables for column in table.columns]
     for setting, name in missing_names(tables, seen.stream):
         raise UserError(
             f"{setting} names column {name!r}, which table {seen.stream.table!r} does not have",
-            hint=_place(seen, f"{setting}.{name}") or _place(seen, setting),
+            hint=_meant(name, known, _column_place(seen, setting, name)),
         )
 
 

@@ -502,6 +502,6 @@ def shown(value: Value) -> str:
             return f"x'{value[:20].hex()}'" + ("..." if len(value) > 20 else "")
         case str():
             text = ascii(value) if any("\udc80" <= c <= "\udcff" for c in value) else repr(value)
-            return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+            return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}{text[0]}..."
         case _:
             return repr(value)

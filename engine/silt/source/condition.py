@@ -1,0 +1,58 @@
+"""A stream's `where`, tried before anything is read by it.
+
+The text becomes one parenthesised term of every statement.  One that closes that parenthesis itself, or
+holds a parameter, would change the statement around it: `a) or (b` cuts the position's range in half and
+sends rows again.  So it is refused here, by its tokens; whatever else is wrong SQLite says at prepare.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import sqlalchemy as sa
+
+from silt.errors import UserError
+from silt.shapes import Table
+from silt.source.open import Connection, Refused
+from silt.source.statement import compiled, relation, written
+
+_TOKEN: Final = re.compile(
+    r"--[^\n]*|/\*.*?(?:\*/|$)|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|\[[^\]]*\]|[\w$]+"
+    r"|[()]|(?P<parameter>\?|[:@#]\w)|(?P<end>;)|(?P<open>['\"`\[])",
+    re.DOTALL,
+)
+
+
+def check(connection: Connection, table: Table, where: str, *, hint: str) -> None:
+    """Raise `UserError`, with `hint` (where it is written), unless `where` is one condition over `table`."""
+    if why := _objection(where):
+        raise UserError(f"`where` is not one condition: {why}", on=where, hint=hint)
+    statement = sa.select(sa.literal(1)).select_from(relation(table)).where(written(where)).limit(0)
+    try:
+        connection.names(*compiled(statement))
+    except Refused as error:
+        raise UserError(
+            f"`where` is refused by SQLite: {_said(error)}", on=f"{where}; {connection.path}", hint=hint
+        ) from error
+
+
+def _objection(where: str) -> str:
+    depth = 0
+    for token in _TOKEN.finditer(where):
+        text = token.group()
+        if token["parameter"]:
+            return f"{text} is a parameter, and nothing is bound to it"
+        if token["end"]:
+            return "a `;` ends a statement"
+        if token["open"]:
+            return f"the quote {text} is not closed"
+        depth += (text == "(") - (text == ")")
+        if depth < 0:
+            return "a `)` has no `(`"
+    return "a `(` has no `)`" if depth else ""
+
+
+def _said(error: Refused) -> str:
+    """SQLite's own words: `no such column: nope`, `near "from": syntax error`."""
+    return error.why.rpartition("query: ")[2] or error.what
