@@ -203,11 +203,12 @@ def test_names_are_made_fit_for_a_path(tmp_path: Path):
 
 
 def test_a_table_called_dot_dot_is_refused(tmp_path: Path):
-    """`{table}` cannot lead out of the target."""
-    manifest = load(written(tmp_path, HEAD + "streams: {'*': }\n"), env={})
+    """`{table}` cannot lead out of the target; the problem stands at the most exact pattern that matches."""
+    manifest = load(written(tmp_path, HEAD + "streams: {'*': , '.*': , '?.': }\n"), env={})
     expansion = expand(manifest, {"plant": ("..",)})
     assert expansion.streams == ()
     assert "stays below" in expansion.problems[0].message
+    assert expansion.problems[0].pointer == "streams.'.*'"
 
 
 # --- secrets --------------------------------------------------------------------------------------
