@@ -35,6 +35,7 @@ readers: ## other engines that read Delta, in .venv-readers (tests use them wher
 
 bench: dev ## ratios against a C loop and against dlt (ROWS=5000000, BENCH_ARGS="--no-peers")
 	$(if $(findstring --no-peers,$(BENCH_ARGS)),,@scripts/venv --alone .venv-bench bench)
+	@scripts/venv .venv-demo
 	$(BIN)/python -m tests.benchmarks --rows $(ROWS) $(BENCH_ARGS)
 
 clean: ## remove environments and caches

@@ -88,7 +88,8 @@ def _floor(data: Dataset) -> Candidate | None:
 
 def _silt(data: Dataset) -> Candidate:
     """`silt run --once` into a new lake, from a manifest of five lines, defaults everywhere else."""
-    command = Path(sys.executable).parent / "silt"
+    lean = ROOT / ".venv-demo" / "bin" / "silt"  # what running needs, as a user has it: no pydantic, no moto
+    command = lean if lean.exists() else Path(sys.executable).parent / "silt"
 
     def candidate(folder: Path) -> Cost:
         manifest = folder / "silt.yaml"

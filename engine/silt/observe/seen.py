@@ -24,6 +24,10 @@ from silt.source.open import find
 
 Select = Callable[[Stream], bool]
 
+_FIRST_SAMPLE = 2_000
+_SAMPLE = 200
+"""Rows of a census: many where types and cursor are chosen, few where table and position pin them."""
+
 
 # --- sources --------------------------------------------------------------------------------------
 
@@ -193,7 +197,7 @@ def _see(
         lake = lakes[stream.path_for(database.name)]
         app = app_id(manifest=manifest.name, node=manifest.node, stream=stream.name, database=database.name)
         recorded = lake.definitions.get(app, ())
-        return _examine(stream, database, table, origin, handles, recorded)
+        return _examine(stream, database, table, origin, handles, lake, recorded)
     except SiltError as error:
         return SeenDatabase(database=database, error=error)
 
@@ -210,12 +214,13 @@ def _examine(
     table: Table,
     origin: Source,
     handles: Handles,
+    lake: SeenLake,
     recorded: tuple[str, ...],
 ) -> SeenDatabase:
     with handles.connection(origin, database.path) as connection:
         if stream.where is not None:
             condition.check(connection, table, stream.where, hint=_where_place(stream))
-        counts = census(connection, table)
+        counts = census(connection, table, _SAMPLE if lake.exists and recorded else _FIRST_SAMPLE)
     choice = _choose(stream, table, counts, recorded) if stream.mode == "append" else None
     return SeenDatabase(database=database, table=table, census=counts, choice=choice)
 
