@@ -316,7 +316,7 @@ def _by_rowid(table: Table) -> CursorChoice:
         detected=False,
         why=f"{table.rowid}, as declared",
         warnings=(
-            f"{table.name} has no INTEGER PRIMARY KEY: VACUUM may renumber its rowids, which holds the stream",
+            f"{table.name} has no INTEGER PRIMARY KEY: VACUUM may renumber rowids and hold the stream",
         ),
         storage="integer",
     )

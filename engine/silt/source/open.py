@@ -312,11 +312,19 @@ class Connection:
 
     def begin(self) -> None:
         """Begin a read transaction and take its snapshot now, not at the first row read."""
+        self.enter()
+        self.fix()
+
+    def enter(self) -> None:
+        """Begin a read transaction whose snapshot `fix` takes."""
         self._began = _stat(self.path)
         if _file(self._began) != _file(self._seen):
             raise _changed(self.path)
         self._handle.set_autocommit(False)
         self.inside = True
+
+    def fix(self) -> None:
+        """Take the snapshot of the transaction that was entered: SQLite does so at its first read."""
         try:
             self._pragma("SELECT 1 FROM sqlite_schema LIMIT 1")
         except BaseException:
@@ -415,7 +423,7 @@ class Snapshot:
         return self.readers[0]
 
 
-_TRIES: Final = 5
+_TRIES: Final = 8
 
 
 @contextmanager
@@ -437,9 +445,11 @@ def _begin_both(connection: Connection) -> tuple[Connection, ...]:
     try:
         watcher, second = connection.beside()
         for _ in range(_TRIES):
+            connection.enter()
+            second.enter()
             before = watcher.data_version()
-            connection.begin()
-            second.begin()
+            connection.fix()
+            second.fix()
             if watcher.data_version() == before:
                 return connection, second
             second.rollback()
