@@ -6,9 +6,22 @@
 
 from __future__ import annotations
 
+from silt.observe.claim import check_claimed, predicate
 from silt.observe.handles import Handles, Lake
 from silt.observe.look import Look, Standing, Vanished, examine, vanished
 from silt.observe.outlook import outlook
 from silt.observe.seen import look
 
-__all__ = ["Handles", "Lake", "Look", "Standing", "Vanished", "examine", "look", "outlook", "vanished"]
+__all__ = [
+    "Handles",
+    "Lake",
+    "Look",
+    "Standing",
+    "Vanished",
+    "check_claimed",
+    "examine",
+    "look",
+    "outlook",
+    "predicate",
+    "vanished",
+]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from silt.errors import Held, SiltError
 from silt.manifest.model import Stream
+from silt.observe.claim import check_claimed
 from silt.observe.handles import Handles
 from silt.observe.look import Look, Standing, Vanished, examine, vanished
 from silt.plan.build import state_of
@@ -57,7 +58,11 @@ def _stream(plan: StreamPlan, handles: Handles, deadline: float) -> Outlook:
         total.errors.append(plan.error)
         total.exact = False
     for table in plan.tables:
-        _table(plan, table, handles, total, deadline)
+        try:
+            _table(plan, table, handles, total, deadline)
+        except SiltError as error:
+            total.errors.append(error)
+            total.exact = False
     return _outlook(plan, total)
 
 
@@ -106,6 +111,8 @@ def _standings(plan: StreamPlan, table: TablePlan, handles: Handles) -> Iterator
     manifest = handles.manifest
     gone: tuple[Vanished, ...] = ()
     with handles.lake(manifest.target(table.target), table.into) as lake:
+        if lake.table is not None:
+            check_claimed(lake.table, plan, table)
         payloads = {p.app: lake.table.position(p.app) if lake.table else (0, b"") for p in table.parts}
         if lake.table is not None and any(not batch for batch, _ in payloads.values()):
             gone = vanished(lake.table, plan, manifest=manifest.name, node=manifest.node)

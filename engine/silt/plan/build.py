@@ -82,7 +82,9 @@ def _meant(name: str, known: Iterable[str], place: str) -> str:
 def _column_place(seen: Seen, setting: str, name: str) -> str:
     """The place of a column's rule: of the first setting inside it, where the rule has none of its own."""
     inside = f"{setting}.{name}"
-    first = next((key for key in seen.stream.places if key == inside or key.startswith(f"{inside}.")), setting)
+    first = next(
+        (key for key in seen.stream.places if key == inside or key.startswith(f"{inside}.")), setting
+    )
     return _place(seen, first)
 
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from silt import target
 from silt.errors import Fenced, Held, SiltError
-from silt.observe import Lake, Standing, Vanished, vanished
-from silt.plan.model import Part, Slice, StreamPlan, TablePlan
+from silt.observe import Lake, Standing, Vanished, check_claimed, vanished
+from silt.plan.model import Part, StreamPlan, TablePlan
 from silt.plan.verdict import REBUILD
 from silt.position import Position, decode, encode, pack
 from silt.source.read import schema
@@ -74,16 +74,18 @@ class Ledger:
     def open(self) -> None:
         """The table exists with every planned column, and its handle is at the newest version.
 
-        Raises `Held` for a foreign commit that positions do not survive (DESIGN 4.5).
+        Raises `Held` for rows that no position explains (DESIGN 10), before the table is touched, and
+        for a foreign commit that positions do not survive (DESIGN 4.5).
         """
         if self._lake.table is None:
             self._create()
         self.refresh()
+        if not self.created:
+            check_claimed(self.table, self._plan, self._table_plan)
         if missing := self._missing_columns():
             self.table.add_columns(missing, metadata=self._about())
             self.refresh()
         self.check_foreign()
-        self._check_unclaimed()
 
     def _create(self) -> None:
         plan, stream = self._table_plan, self._plan.stream
@@ -139,23 +141,6 @@ class Ledger:
                 raise Held(foreign.fact, rule="4.5", on=self._lake.uri, hint=REBUILD)
             self.notes.append(foreign.fact)
 
-    def _check_unclaimed(self) -> None:
-        """A slice with rows but no position is somebody's: appending would double or mix (DESIGN 10)."""
-        if self.created or self._table_plan.shared:
-            return
-        for part in self._table_plan.parts:
-            if self.standing(part).batch == 0 and self.holds_rows(part.slice):
-                raise Held(
-                    "the slice already holds rows, but no position says where they came from",
-                    rule="10",
-                    on=self._lake.uri,
-                    why=f"stream {self._plan.stream.name}, database {part.database.name}",
-                    hint=REBUILD,
-                )
-
-    def holds_rows(self, owned: Slice) -> bool:
-        return self.table.version > 0 and self.table.count(predicate(owned)) > 0
-
     # --- committing ---
 
     def commit(self, drafts: Sequence[Draft], write: Write) -> int:
@@ -203,11 +188,6 @@ class Ledger:
 
 
 _SPELLED_OUT = 8
-
-
-def predicate(owned: Slice) -> target.Predicate | None:
-    """The rows of a slice; None for the whole table."""
-    return target.Predicate(equals=owned.equals) if owned.equals else None
 
 
 def reader(part: Part, batches: Iterator[pa.RecordBatch]) -> pa.RecordBatchReader:

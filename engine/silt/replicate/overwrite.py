@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from silt import target
 from silt.errors import Contended, SiltError
-from silt.observe import Handles, Standing
+from silt.observe import Handles, Standing, predicate
 from silt.plan.model import Part, StreamPlan
 from silt.position import Position, advanced
-from silt.replicate.ledger import Draft, Ledger, Txns, now_ms, predicate, reader
+from silt.replicate.ledger import Draft, Ledger, Txns, now_ms, reader
 from silt.replicate.model import Committed, Listener, Progress
 from silt.replicate.tally import Tally
 from silt.source.digest import Digest

@@ -54,7 +54,8 @@ _NO_CREDENTIALS = (
 )
 _REFUSED = (
     r"Permission ?denied|Access ?Denied|403 Forbidden|401 Unauthorized|necessary privileges|"
-    r"valid authentication credentials|Read-only file system|InvalidAccessKeyId|SignatureDoesNotMatch"
+    r"valid authentication credentials|Read-only file system|Operation not permitted|InvalidAccessKeyId|"
+    r"SignatureDoesNotMatch"
 )
 _SILENT = (
     r"error sending request|Connection refused|tcp connect|timed out|dns error|after \d+ retries|"
@@ -83,6 +84,10 @@ _PHRASES: tuple[tuple[str, _Maker], ...] = (
         _user(
             "the target's uri is not one that can be written", "use a path, s3://, abfss://, az:// or gs://"
         ),
+    ),
+    (
+        r"Not a directory|\[Errno 17\]",
+        _user("a file is in the place of a folder of the target", "correct the target's uri or `into`"),
     ),
     (
         _SILENT,
@@ -132,7 +137,12 @@ def explain(error: BaseException, *, on: str, options: Mapping[str, str]) -> Sil
             why=why,
             hint="choose another table",
         )
-    return RetryLater("the Delta table could not be read or written", on=on, why=why)
+    return RetryLater(
+        "the Delta table could not be read or written",
+        on=on,
+        why=why,
+        hint="check the target's uri and its disk or store; the next cycle tries again",
+    )
 
 
 @contextmanager
