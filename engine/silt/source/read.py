@@ -85,6 +85,7 @@ def stream(
         ),
         bounds=key_bounds(lo, hi),
         batch_bytes=batch_bytes,
+        batch_rows=MAX_BATCH_ROWS,
         loaded_at=loaded_at or datetime.now(UTC),
     )
     if unproved(extract) and only_nulls is None:
@@ -129,7 +130,7 @@ class _Job:
     bounds: dict[str, Value]
     batch_bytes: int
     loaded_at: datetime
-    batch_rows: int = MAX_BATCH_ROWS
+    batch_rows: int
     constants: dict[str, pa.Array] = field(default_factory=dict)
 
     def adapt(self, batch: pa.RecordBatch) -> None:
