@@ -117,6 +117,8 @@ _TEXT_WORDS: Final = (
     "inet",
     "name",
 )
+_EITHER: Final = re.compile(r"(?<![a-z])or(?![a-z])|[/|]")
+"""In a declared type such as proj.db's INTEGER_OR_TEXT: two families, so neither."""
 _REAL_WORDS: Final = ("number", "numeric", "decimal", "dec", "money", "currency")
 Family = Literal[
     "integer", "real", "text", "blob", "boolean", "decimal", "date", "timestamp", "none", "unknown"
@@ -141,7 +143,7 @@ def family(declared: str) -> Family:
     """What a declared type means to its author (DESIGN 6), which is more than its affinity."""
     base = declared.partition("(")[0].strip().lower()
     first = base.split(" ")[0] if base else ""
-    if not base:
+    if not base or _EITHER.search(base):
         return "none"
     if first.startswith(("datetime", "timestamp")):
         return "timestamp"
@@ -203,7 +205,8 @@ def choose(column: Column, census: ColumnCensus | None) -> Choice:
     kind = family(column.declared)
     match kind:
         case "none":
-            return "string", RENDERED, f"no declared type: text without loss ({described(seen)})"
+            what = f"declared {column.declared}" if column.declared.strip() else "no declared type"
+            return "string", RENDERED, f"{what}: text without loss ({described(seen)})"
         case "unknown":
             return _by_class(column, seen)
         case "timestamp" | "date":
@@ -281,7 +284,7 @@ def _temporal(column: Column, seen: ColumnCensus, kind: Literal["timestamp", "da
         return (
             kind,
             "date_text" if kind == "date" else None,
-            f"no value seen: ISO text is expected in {column.name}",
+            "no value seen: ISO text is expected",
         )
     bases = _bases(seen.formats)
     strange = total - sum(bases.values())

@@ -135,7 +135,7 @@ def _typed(
             format=rule.format or _format(kind, form, column, counts),
             timezone=rule.timezone,
         ),
-        note=renamed or (warning if warning and not rule.type and not existing else ""),
+        note=renamed or (f"{column.name}: {warning}" if warning and not rule.type and not existing else ""),
     )
 
 
