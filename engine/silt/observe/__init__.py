@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from silt.observe.claim import check_claimed, predicate
+from silt.observe.claim import check_claimed, check_foreign, predicate
 from silt.observe.handles import Handles, Lake
 from silt.observe.look import Look, Standing, Vanished, examine, vanished
 from silt.observe.outlook import outlook
@@ -19,6 +19,7 @@ __all__ = [
     "Standing",
     "Vanished",
     "check_claimed",
+    "check_foreign",
     "examine",
     "look",
     "outlook",

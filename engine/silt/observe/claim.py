@@ -1,4 +1,4 @@
-"""Whose rows are in a slice: those without a position are somebody's; appending would mix or double them."""
+"""Whether a table is still as silt left it: no rows without a position, none taken away by others."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from silt import target
 from silt.errors import Held
 from silt.plan.model import Part, Slice, StreamPlan, TablePlan
 from silt.plan.verdict import REBUILD
+from silt.position import decode
 
 
 def check_claimed(table: target.Table, plan: StreamPlan, table_plan: TablePlan) -> None:
@@ -18,6 +19,20 @@ def check_claimed(table: target.Table, plan: StreamPlan, table_plan: TablePlan) 
     for part in table_plan.parts:
         if table.position(part.app)[0] == 0 and holds_rows(table, part.slice):
             raise _unclaimed(table, plan, part)
+
+
+def check_foreign(table: target.Table, table_plan: TablePlan) -> tuple[str, ...]:
+    """Raise `Held` where somebody took rows away after a position was built (DESIGN 4.5).
+
+    Returns notes: on entries that can no longer be checked.
+    """
+    positions = (decode(table.position(part.app)[1]) for part in table_plan.parts)
+    since = min((position.built_on for position in positions if position is not None), default=None)
+    facts = () if since is None else table.foreign_since(since)
+    for fact in facts:
+        if fact.severity == "hold":
+            raise Held(fact.fact, rule="4.5", on=table.uri, hint=REBUILD)
+    return tuple(fact.fact for fact in facts)
 
 
 def holds_rows(table: target.Table, owned: Slice) -> bool:

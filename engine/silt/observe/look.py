@@ -64,7 +64,13 @@ class Look:
     @property
     def moves(self) -> bool:
         """Whether the position would move, rows or not (a filter may let none through)."""
-        return bool(self.window.scanned or self.null_rows) or isinstance(self.verdict, Restart)
+        begins = isinstance(self.verdict, Restart) or self.rebased
+        return bool(self.window.scanned or self.null_rows) or begins
+
+    @property
+    def rebased(self) -> bool:
+        """Whether the position's rows stand under other rowids, which the next position must know."""
+        return isinstance(self.verdict, GoOn) and self.verdict.rebase
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from silt.errors import Held, SiltError
 from silt.manifest.model import Stream
-from silt.observe.claim import check_claimed
+from silt.observe.claim import check_claimed, check_foreign
 from silt.observe.handles import Handles
 from silt.observe.look import Look, Standing, Vanished, examine, vanished
 from silt.plan.build import state_of
@@ -90,7 +90,7 @@ def _table(plan: StreamPlan, table: TablePlan, handles: Handles, total: _Sum, de
     elif table.add:
         text = "add column" if len(table.add) == 1 else f"add {len(table.add)} columns"
         total.act(Action(kind="alter", text=text))
-    for part, standing in _standings(plan, table, handles):
+    for part, standing in _standings(plan, table, handles, total):
         try:
             _part(plan.stream, part, standing, handles, total, deadline)
         except SiltError as error:
@@ -106,13 +106,16 @@ def _commits(stream: Stream, total: _Sum) -> int:
     return commits
 
 
-def _standings(plan: StreamPlan, table: TablePlan, handles: Handles) -> Iterator[tuple[Part, Standing]]:
+def _standings(
+    plan: StreamPlan, table: TablePlan, handles: Handles, total: _Sum
+) -> Iterator[tuple[Part, Standing]]:
     """Every part with its position; read through the resident handle, which `look` has refreshed."""
     manifest = handles.manifest
     gone: tuple[Vanished, ...] = ()
     with handles.lake(manifest.target(table.target), table.into) as lake:
         if lake.table is not None:
             check_claimed(lake.table, plan, table)
+            total.notes.extend(check_foreign(lake.table, table))
         payloads = {p.app: lake.table.position(p.app) if lake.table else (0, b"") for p in table.parts}
         if lake.table is not None and any(not batch for batch, _ in payloads.values()):
             gone = vanished(lake.table, plan, manifest=manifest.name, node=manifest.node)

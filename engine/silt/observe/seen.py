@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from silt import manifest as manifests
 from silt import target
-from silt.errors import SiltError, UserError
+from silt.errors import Contended, SiltError, UserError
 from silt.manifest.model import Manifest, Source, Stream, Target
 from silt.observe.handles import Handles
 from silt.plan.build import build, state_of
@@ -70,8 +70,11 @@ def _patternable(reflected: Sequence[_Reflected]) -> tuple[str, ...]:
 
 
 def _left_out(origin: Source, reflected: Sequence[_Reflected]) -> Iterator[str]:
-    said = {f"{origin.name}: {t.name}: {t.note}": None for r in reflected for t in r.tables if t.note}
-    yield from said
+    """A line for each reason why patterns leave tables out, naming them."""
+    by: dict[str, dict[str, None]] = {}
+    for table in (t for r in reflected for t in r.tables if t.note):
+        by.setdefault(table.note, {})[table.name] = None
+    yield from (f"{origin.name}: patterns leave out {', '.join(names)}: {why}" for why, names in by.items())
 
 
 # --- looking --------------------------------------------------------------------------------------
@@ -162,7 +165,12 @@ def _see_lake(at: Target, into: str, handles: Handles) -> SeenLake:
     with handles.lake(at, into) as lake:
         if lake.table is None:
             return SeenLake(uri=lake.uri)
-        lake.table.refresh()
+        try:
+            lake.table.refresh()
+        except Contended:  # deleted under a resident handle
+            lake.table = target.open_table(lake.uri, lake.options)
+        if lake.table is None:
+            return SeenLake(uri=lake.uri)
         return SeenLake(
             uri=lake.uri,
             version=lake.table.version,
@@ -233,11 +241,13 @@ def _where_place(stream: Stream) -> str:
 def _choose(stream: Stream, table: Table, counts: TableCensus, recorded: tuple[str, ...]) -> CursorChoice:
     """The cursor as declared or detected; `auto` keeps to the cursor of a position (DESIGN 4.1)."""
     rule = stream.cursor
-    choice = detect(table, counts, kind=rule.kind, columns=rule.columns)
+    back = rule.lookback is not None
+    declared = recorded if rule.kind != "auto" else ()
+    choice = detect(table, counts, kind=rule.kind, columns=rule.columns, recorded=declared, lookback=back)
     known = recorded[:1] in (("rowid",), ("columns",))
     if rule.kind != "auto" or not known or (choice.order and definition(choice.order) == recorded):
         return choice
     kind, columns = recorded_rule(recorded)
-    pinned = detect(table, counts, kind=kind, columns=columns)
+    pinned = detect(table, counts, kind=kind, columns=columns, recorded=recorded, lookback=back)
     now = f"; detection would now choose {', '.join(choice.order.cursor)}" if choice.order else ""
     return replace(pinned, detected=True, why=f"{', '.join(columns) or kind}, pinned by the position{now}")

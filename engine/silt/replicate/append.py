@@ -163,7 +163,8 @@ class AppendCycle:
         """It never moves back: while a source stands behind it, rows are compared with the slice."""
         base = self._base(part, look)
         extract, window, evidence = part.extract, look.window, look.evidence
-        key = window.hi if window.scanned else base.key
+        moved = bool(window.scanned) or look.rebased
+        key = window.hi if moved else base.key
         rows = base.rows + window.scanned + look.null_rows
         return advanced(
             base,
@@ -174,10 +175,8 @@ class AppendCycle:
             built_on=self._ledger.table.version,
             schema_version=evidence.schema_version,
             ties=ev.ties(connection, extract, key) if key else None,
-            witnesses=self._witnesses(part, connection, look, base, rows)
-            if window.scanned
-            else base.witnesses,
-            witness_columns=ev.witness_columns(extract) if window.scanned else base.witness_columns,
+            witnesses=self._witnesses(part, connection, look, base, rows) if moved else base.witnesses,
+            witness_columns=ev.witness_columns(extract) if moved else base.witness_columns,
             file=(evidence.file.device, evidence.file.inode, evidence.file.birth),
             machine=evidence.machine,
             committed_at=now_ms(),
@@ -196,6 +195,11 @@ class AppendCycle:
         self, part: Part, connection: Connection, look: Look, base: Position, ordinal: int
     ) -> tuple[Witness, ...]:
         """Rows of this window beside those remembered that were seen again, hashed by today's columns."""
+        if look.rebased:  # none of those remembered stands where it stood: all are chosen anew
+            whole = replace(look.window, scanned=ordinal)
+            return choose_witnesses(
+                ev.witnesses(connection, part.extract, whole, ordinal=ordinal, first=True), ordinal
+            )
         fresh = ev.witnesses(connection, part.extract, look.window, ordinal=ordinal, first=base.key is None)
         seen = {s.key for s in look.evidence.sightings if s.found == "match"}
         kept = tuple(w for w in base.witnesses if w.key in seen)

@@ -16,10 +16,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from silt import target
-from silt.errors import Fenced, Held, SiltError
-from silt.observe import Lake, Standing, Vanished, check_claimed, vanished
+from silt.errors import Fenced, SiltError
+from silt.observe import Lake, Standing, Vanished, check_claimed, check_foreign, vanished
 from silt.plan.model import Part, StreamPlan, TablePlan
-from silt.plan.verdict import REBUILD
 from silt.position import Position, decode, encode, pack
 from silt.source.read import schema
 
@@ -132,14 +131,7 @@ class Ledger:
         Before each batch: the next position is built on what the handle shows now, and would step
         over what happened between two commits of one cycle.
         """
-        positions = [self.standing(part).position for part in self._table_plan.parts]
-        since = min((p.built_on for p in positions if p is not None), default=None)
-        if since is None:
-            return
-        for foreign in self.table.foreign_since(since):
-            if foreign.severity == "hold":
-                raise Held(foreign.fact, rule="4.5", on=self._lake.uri, hint=REBUILD)
-            self.notes.append(foreign.fact)
+        self.notes.extend(check_foreign(self.table, self._table_plan))
 
     # --- committing ---
 
@@ -157,18 +149,19 @@ class Ledger:
         except Exception as error:  # noqa: BLE001  # whatever it was, the table knows whether it landed
             failure = error
         self.refresh()
-        if self._landed(drafts):
+        if self._landed(drafts, accepted=failure is None):
             self._lake.sync()
             return self.table.version
         raise failure or Fenced("another process committed this batch first", on=self._lake.uri)
 
-    def _landed(self, drafts: Iterable[Draft]) -> bool:
-        return all(self._is_there(draft) for draft in drafts)
+    def _landed(self, drafts: Iterable[Draft], *, accepted: bool) -> bool:
+        return all(self._is_there(draft, accepted=accepted) for draft in drafts)
 
-    def _is_there(self, draft: Draft) -> bool:
+    def _is_there(self, draft: Draft, *, accepted: bool) -> bool:
+        """Its nonce is there; or it was accepted, and a rival has built on it since."""
         standing = self.standing(draft.part)
         if standing.batch != draft.batch:
-            return False
+            return accepted and standing.batch > draft.batch
         return (standing.position and standing.position.nonce) == (draft.position and draft.position.nonce)
 
     def _about(self) -> dict[str, str]:

@@ -38,10 +38,16 @@ def detect(
     kind: str = "auto",
     columns: tuple[str, ...] = (),
     mode: str = "append",
+    recorded: tuple[str, ...] = (),
+    lookback: bool = False,
 ) -> CursorChoice:
     """The cursor of `table`: detected (`auto`), its `rowid`, or the declared `columns`.
 
-    `order` is None where nothing is safe.  A `mode` without a cursor (overwrite) gets none.
+    `recorded` is the cursor of a position, as `plan.verdict.definition` spells it: its tie-breaker stays
+    where it still tells rows apart, though an index that came later offers another.  With `lookback`
+    declared, nothing advises it.  `order` is None where nothing is safe.  A `mode` without a cursor
+    (overwrite) gets none.
+
     Raises `UserError` for declared columns that the table does not have.
     """
     seen = census or TableCensus(table=table.name, rows=0, complete=False)
@@ -53,7 +59,7 @@ def detect(
         return _detected(table, seen)
     if kind == "rowid":
         return _by_rowid(table)
-    return _declared(table, seen, columns)
+    return _declared(table, seen, columns, recorded, lookback=lookback)
 
 
 # --- evidence -------------------------------------------------------------------------------------
@@ -237,9 +243,11 @@ def _by_column(table: Table, best: _Evidence, order: Order, rest: Sequence[_Evid
     )
 
 
-def _column_doubts(table: Table, e: _Evidence, order: Order) -> Iterator[str]:
+def _column_doubts(table: Table, e: _Evidence, order: Order, *, lookback: bool = False) -> Iterator[str]:
     name = e.column.name
-    if e.form is not None:
+    if lookback:
+        pass
+    elif e.form is not None:
         yield f"rows that commit with an earlier {name} than the last are missed: `lookback` reads them again"
     elif not e.count.monotonic and not e.column.key:
         yield f"nothing shows that {name} rises with each commit: rows below the last are missed"
@@ -270,18 +278,26 @@ def _unique_keys(table: Table) -> tuple[tuple[str, ...], ...]:
     return tuple(dict.fromkeys(keys))
 
 
-def _ordered(table: Table, columns: tuple[str, ...]) -> Order | None:
-    """The order by `columns` and what tells their ties apart; None where nothing does."""
+def _ordered(table: Table, columns: tuple[str, ...], recorded: tuple[str, ...] = ()) -> Order | None:
+    """The order by `columns` and what tells their ties apart: as `recorded`, else the best; None without."""
+    orders = list(_orders(table, columns))
+    return next(
+        (o for o in orders if ("columns", *o.cursor, "/", *o.tie) == recorded), next(iter(orders), None)
+    )
+
+
+def _orders(table: Table, columns: tuple[str, ...]) -> Iterator[Order]:
+    """Every order by `columns`, best first."""
     keys = _unique_keys(table)
     if any(set(key) <= set(columns) for key in keys):
-        return _split(table, columns, keys)
+        yield _split(table, columns, keys)
     if table.rowid_alias is not None:
-        return Order(kind="columns", cursor=columns, tie=(table.rowid_alias,), rises=True)
-    if keys:
-        return Order(kind="columns", cursor=columns, tie=_left(keys[0], columns), rises=False)
-    if table.rowid is not None:
-        return Order(kind="columns", cursor=columns, tie=(table.rowid,), rises=False, renumbers=True)
-    return None
+        yield Order(kind="columns", cursor=columns, tie=(table.rowid_alias,), rises=True)
+    for key in keys:
+        if tie := _left(key, columns):
+            yield Order(kind="columns", cursor=columns, tie=tie, rises=False)
+    if table.rowid_alias is None and table.rowid is not None:
+        yield Order(kind="columns", cursor=columns, tie=(table.rowid,), rises=False, renumbers=True)
 
 
 def _left(key: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
@@ -331,7 +347,9 @@ def _no_rowid(table: Table) -> str:
     return f"columns of {table.name} take all the names of its rowid (rowid, _rowid_, oid): declare columns"
 
 
-def _declared(table: Table, census: TableCensus, columns: tuple[str, ...]) -> CursorChoice:
+def _declared(
+    table: Table, census: TableCensus, columns: tuple[str, ...], recorded: tuple[str, ...], *, lookback: bool
+) -> CursorChoice:
     if not columns:
         raise UserError(f"no cursor column is named for {table.name}", hint="cursor: [column, ...]")
     if _means_rowid(table, columns):
@@ -339,11 +357,11 @@ def _declared(table: Table, census: TableCensus, columns: tuple[str, ...]) -> Cu
     names = tuple(_existing(table, name) for name in columns)
     if len(set(names)) != len(names):
         raise UserError(f"the cursor of {table.name} names a column twice: {', '.join(columns)}")
-    order = _of_view(names) if table.kind == "view" else _ordered(table, names)
+    order = _of_view(names) if table.kind == "view" else _ordered(table, names, recorded)
     if order is None:
         why = f"nothing tells rows of {table.name} apart that have the same {', '.join(names)}: {_SAFE}"
         return CursorChoice(order=None, detected=False, why=why)
-    return _explained(table, census, order)
+    return _explained(table, census, order, lookback=lookback)
 
 
 def _means_rowid(table: Table, columns: tuple[str, ...]) -> bool:
@@ -370,7 +388,7 @@ def _of_view(names: tuple[str, ...]) -> Order:
     return Order(kind="columns", cursor=names[:cut], tie=names[cut:], rises=False)
 
 
-def _explained(table: Table, census: TableCensus, order: Order) -> CursorChoice:
+def _explained(table: Table, census: TableCensus, order: Order, *, lookback: bool) -> CursorChoice:
     lead = next(e for e in _evidence(table, census) if e.column.name == order.cursor[0])
     tie = f", ties told apart by {', '.join(order.tie)}" if order.tie else ""
     forms = [name for name, _ in lead.count.formats if types.base_format(name) in types.TIME_FORMATS]
@@ -378,17 +396,17 @@ def _explained(table: Table, census: TableCensus, order: Order) -> CursorChoice:
         order=order,
         detected=False,
         why=f"{', '.join(order.cursor)}, as declared{tie}",
-        warnings=tuple(_declared_doubts(table, lead, order)),
+        warnings=tuple(_declared_doubts(table, lead, order, lookback=lookback)),
         storage=lead.count.classes[0] if lead.count.classes else None,
         time_format=forms[0] if forms else None,
     )
 
 
-def _declared_doubts(table: Table, lead: _Evidence, order: Order) -> Iterator[str]:
+def _declared_doubts(table: Table, lead: _Evidence, order: Order, *, lookback: bool) -> Iterator[str]:
     if lead.objection and lead.values:
         yield f"{lead.column.name} does not order rows well: {lead.objection}"
     if table.kind == "view":
         names = ", ".join(order.columns)
         yield f"{names} must be unique together, which no schema promises: each read checks it"
         return
-    yield from _column_doubts(table, lead, order)
+    yield from _column_doubts(table, lead, order, lookback=lookback)
