@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from kit import sql
 
 from silt.shapes import Table
 from silt.source.clone import reflect, sequence
-from silt.source.open import connect
+from silt.source.open import connect, find
 
 
 @pytest.fixture
@@ -234,7 +236,7 @@ def test_the_sequence_of_autoincrement(tmp_path):
 def test_real_databases_reflect_whole(real_databases):
     """Every table of the real databases is reflected, with its columns."""
     counts = {}
-    for path in sorted(real_databases.iterdir()):
+    for path in (Path(d.path) for d in find(str(real_databases / "*"))):
         with connect(str(path), busy_timeout=1) as c:
             found = reflect(c)
         assert all(t.columns and not t.note for t in found)
