@@ -1,0 +1,161 @@
+"""`silt run`: carry out the plan, once or again and again."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from signal import SIGPIPE
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from silt.cli import console
+from silt.cli.options import AsJson, Exclude, ManifestPath, Select
+from silt.cli.paths import load
+from silt.cli.select import Selection
+from silt.cli.signals import Interrupted, Stop, stop_on_signals
+
+if TYPE_CHECKING:
+    from silt.manifest.model import Manifest
+    from silt.plan.model import Plan
+    from silt.replicate.model import RunResult
+
+
+def run(
+    path: ManifestPath = None,
+    once: Annotated[bool, typer.Option("--once", help="One cycle of every stream, then exit.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be done: silt plan.")
+    ] = False,
+    select: Select = None,
+    exclude: Exclude = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --once one JSON object, else log lines as JSON.")
+    ] = False,
+    log_format: Annotated[
+        str,
+        typer.Option("--log-format", metavar="human|json", help="How the log is written (not with --once)."),
+    ] = "human",
+) -> int:
+    """Replicate: once, or every stream on its own schedule until a signal ends it.
+
+    Each row arrives exactly once, whatever is killed when. SIGTERM and Ctrl-C finish the commit under
+    way; a second one ends at once.
+
+    Examples:  [cyan]silt run plant.yaml --once[/]   [cyan]silt run plant.yaml --log-format json[/]
+    """
+    if log_format not in ("human", "json"):
+        raise typer.BadParameter(f"--log-format is {log_format!r}, and knows human, json")
+    selection = Selection(select, exclude)
+    if dry_run:
+        from silt.cli.plan import show_plan
+
+        return show_plan(path, selection, every=False, as_json=as_json, detailed_exitcode=False)
+    if once:
+        return _once(path, selection, as_json=as_json)
+    return _loop(path, selection, as_json=as_json or log_format == "json")
+
+
+# --- once -----------------------------------------------------------------------------------------
+
+
+def _once(path: str | None, selection: Selection, *, as_json: bool) -> int:
+    from silt.report import run as report
+    from silt.state import StateDir
+
+    manifest = load(path)
+    state = StateDir(manifest.state_dir, manifest=manifest.name, node=manifest.node)
+    started, began = time.time(), time.monotonic()
+    with stop_on_signals() as stop, state.lock(manifest.path) as lock:
+        if lock.warning:
+            console.err([f"warning: {lock.warning}"])
+        planned, result = _cycle(manifest, selection, stop, quiet=as_json)
+        result = replace(result, seconds=time.monotonic() - began)  # looking is part of it
+        if not lock.warning:
+            _remember(state, manifest, result, started)
+    if as_json:
+        console.as_json(report.data(result))
+    else:
+        console.out(_closing(planned, result, stopped=bool(stop.number)))
+    if stop.number:
+        return stop.code
+    return 0 if result.ok else 1
+
+
+def _cycle(manifest: Manifest, selection: Selection, stop: Stop, *, quiet: bool) -> tuple[Plan, RunResult]:
+    from silt import observe, replicate
+    from silt.cli.progress import view
+
+    with observe.Handles(manifest) as handles:
+        planned = observe.look(manifest, handles, select=selection)
+        console.err(f"warning: {words}" for words in selection.check())
+        with view(planned, quiet=quiet) as listen:
+            result = replicate.run(planned, handles, listen=listen, stop=stop.event)
+    return planned, result
+
+
+def _remember(state: object, manifest: Manifest, result: RunResult, started: float) -> None:
+    from silt.daemon import remember
+    from silt.state import StateDir
+
+    assert isinstance(state, StateDir)
+    warning = remember(state, manifest, result, started=started)
+    if warning:
+        console.err([f"warning: {warning}"])
+
+
+def _closing(planned: Plan, result: RunResult, *, stopped: bool) -> list[str]:
+    from silt.report import plan as plans
+    from silt.report import run as report
+    from silt.report.units import plain_uri
+
+    used = dict.fromkeys(p.stream.target for p in planned.streams)
+    where = ", ".join(plain_uri(_shown(planned.manifest.target(name).uri)) for name in used)
+    biggest = max((s for s in result.streams if s.rows), key=lambda s: s.rows, default=None)
+    look = ""
+    if biggest is not None:
+        manifest = plans.command_path(planned.manifest.path)
+        look = f'silt query {manifest} "select * from {_as_table(biggest.name)} limit 5"'  # noqa: S608  # for a person
+    return ["", *report.closing(result, target=where, look=look, stopped=stopped)]
+
+
+def _shown(uri: str) -> str:
+    """A local path relative to here where that is shorter."""
+    import os
+
+    if "://" in uri:
+        return uri
+    relative = os.path.relpath(uri)
+    return relative if len(relative) < len(uri) else uri
+
+
+def _as_table(name: str) -> str:
+    """A stream's name as SQL takes it: in quotes (escaped for the shell's) unless it is a plain word."""
+    return name if name.isidentifier() and name.isascii() else f'\\"{name}\\"'
+
+
+# --- again and again ------------------------------------------------------------------------------
+
+
+def _loop(path: str | None, selection: Selection, *, as_json: bool) -> int:
+    from silt import observe
+    from silt.cli.log import emitter
+    from silt.daemon import Daemon, Replication
+    from silt.state import StateDir
+
+    manifest = load(path)
+    state = StateDir(manifest.state_dir, manifest=manifest.name, node=manifest.node)
+    with stop_on_signals() as stop, state.lock(manifest.path) as lock, observe.Handles(manifest) as handles:
+        emit = emitter(as_json=as_json, gone=stop.hang_up)
+        if lock.warning:
+            console.err([f"warning: {lock.warning}"])
+        work = Replication(manifest, handles, select=selection, emit=emit, stop=stop.event)
+        daemon = Daemon(manifest, work, emit=emit, stop=stop.event, state=state)
+        stop.wake = daemon.wake
+        daemon.run(check=lambda: console.err(f"warning: {words}" for words in selection.check()))
+    if stop.number == SIGPIPE:
+        raise Interrupted(SIGPIPE)
+    return 0
+
+
+__all__ = ["AsJson", "run"]

@@ -1,0 +1,197 @@
+"""`silt status`: how every stream stands, from the lake itself and the last status file; no daemon needed."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from silt.cli import console
+from silt.cli.options import AsJson, Exclude, ManifestPath, Select
+from silt.cli.paths import load
+from silt.cli.select import Selection
+from silt.errors import SiltError
+
+if TYPE_CHECKING:
+    from silt.manifest.model import Manifest
+    from silt.observe import Handles
+    from silt.plan.model import Outlook, Plan, StreamPlan
+    from silt.report.plan import Entry
+    from silt.report.status import Standing, Status
+    from silt.state import Holder, LastStatus, StreamStatus
+
+DAY = 86400.0
+STALE_INTERVALS = 3
+STALE_AT_LEAST = 60.0
+
+
+def status(
+    path: ManifestPath = None,
+    select: Select = None,
+    exclude: Exclude = None,
+    as_json: AsJson = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit 1 when something is failing, held or stale.")
+    ] = False,
+) -> int:
+    """Show how every stream stands: state, lag, rows, last commit. Needs no running silt.
+
+    Reads the lake, counts what is pending in the sources, and adds what a running silt wrote down.
+
+    Examples:  [cyan]silt status plant.yaml[/]   [cyan]silt status plant.yaml --check --json[/]
+    """
+    from silt.report import status as report
+
+    seen = look(load(path), Selection(select, exclude))
+    if as_json:
+        console.as_json(report.data(seen))
+    else:
+        console.out(report.text(seen, width=console.width()))
+    return 1 if check and not seen.ok else 0
+
+
+def look(manifest: Manifest, selection: Selection) -> Status:
+    """Every selected stream's standing now."""
+    from silt import observe
+    from silt.report.plan import entries, place
+    from silt.report.status import Status
+    from silt.state import StateDir
+
+    state = StateDir(manifest.state_dir, manifest=manifest.name, node=manifest.node)
+    with observe.Handles(manifest) as handles:
+        planned = observe.look(manifest, handles, select=selection)
+        console.err(f"warning: {words}" for words in selection.check())
+        outlooks = _outlooks(planned, handles)
+        holder, last = state.holder(), state.read()
+        now = time.time()
+        standings = tuple(
+            _standing(entry, handles, last, now=now, running=_loops(holder, last))
+            for entry in entries(planned, outlooks)
+        )
+    return Status(
+        path=manifest.path,
+        title=place(planned),
+        now=now,
+        streams=standings,
+        pid=holder.pid if holder else None,
+        since=holder.since if holder else None,
+        generation=last.generation if last and _loops(holder, last) else None,
+        on_disk=_on_disk(manifest, holder, last),
+    )
+
+
+def _outlooks(planned: Plan, handles: Handles) -> tuple[Outlook, ...]:
+    from silt import observe
+
+    return tuple(observe.outlook(planned, handles))
+
+
+def _loops(holder: Holder | None, last: LastStatus | None) -> bool:
+    """Whether the status file is that of the `silt run` that holds the lock now."""
+    return holder is not None and last is not None and last.loop and last.pid == holder.pid
+
+
+def _on_disk(manifest: Manifest, holder: Holder | None, last: LastStatus | None) -> str | None:
+    if last is None or not _loops(holder, last):
+        return None
+    return "same" if last.digest == manifest.digest else "changed"
+
+
+def _standing(
+    entry: Entry, handles: Handles, last: LastStatus | None, *, now: float, running: bool
+) -> Standing:
+    from silt.report import failure
+    from silt.report.status import Standing
+
+    known = last.stream(entry.plan.stream.name) if last else None
+    lake = _lake(entry.plan, handles, now)
+    words = failure.data(entry.error)
+    error, hint = words["error"], words["hint"]
+    state: str = entry.state
+    if error is None and running and known and known.state in ("failing", "held", "running"):
+        state, error, hint = known.state, known.error, known.hint  # what a cycle met, planning need not
+    behind = _behind(entry.outlook, known, now)
+    return Standing(
+        name=entry.plan.stream.name,
+        state=state,
+        behind_seconds=behind,
+        pending_rows=entry.outlook.pending_rows if entry.state != "disabled" else None,
+        pending_at_least=entry.outlook.pending_at_least,
+        rows=lake.rows,
+        version=lake.version,
+        last_commit=lake.last,
+        next=known.next if known and running else None,
+        tries=known.tries if known and error else 0,
+        failing_since=known.failing_since if known and error else None,
+        error=error,
+        hint=hint,
+        stale=_stale(entry, known, lake, now),
+    )
+
+
+def _behind(outlook: Outlook, known: StreamStatus | None, now: float) -> float | None:
+    """Seconds since the source was first seen ahead; 0 when it is not, None where that is not known."""
+    if outlook.pending_rows == 0:
+        return 0.0
+    if outlook.pending_rows is None and not outlook.pending_at_least:
+        return None
+    since = known.ahead_since if known else None
+    return now - since if since is not None else 0.0
+
+
+def _stale(entry: Entry, known: StreamStatus | None, lake: _Lake, now: float) -> bool:
+    """Rows are pending, and nothing has taken any for longer than three intervals (a minute at least)."""
+    pending = entry.outlook.pending_rows or entry.outlook.pending_at_least or 0
+    if not pending or entry.state in ("disabled", "waiting"):
+        return False
+    seen = [moment for moment in (lake.last, known.caught_up if known else None) if moment is not None]
+    limit = max(STALE_INTERVALS * entry.plan.stream.schedule.every, STALE_AT_LEAST)
+    return not seen or now - max(seen) > limit
+
+
+class _Lake:
+    """What the lake says of one stream: its table's version, its last commit, its rows of 24 hours."""
+
+    def __init__(self) -> None:
+        self.version: int | None = None
+        self.last: float | None = None
+        self.rows: int | None = 0
+
+
+def _lake(plan: StreamPlan, handles: Handles, now: float) -> _Lake:
+    """Over all tables of the stream; a table that cannot be read leaves its numbers unknown."""
+    found = _Lake()
+    for table in plan.tables:
+        try:
+            _add_table(found, plan, table.target, table.into, handles, now)
+        except SiltError:  # the outlook of this stream has said it
+            found.rows = None
+    if plan.error is not None and not plan.tables:
+        found.rows = None
+    return found
+
+
+def _add_table(found: _Lake, plan: StreamPlan, target: str, into: str, handles: Handles, now: float) -> None:
+    from silt.observe.history import lately
+    from silt.position import decode, parse_app
+
+    manifest = handles.manifest
+    owner = (manifest.name, manifest.node, plan.stream.name)
+    with handles.lake(manifest.target(target), into) as lake:
+        if lake.table is None:
+            return
+        found.version = max(found.version or 0, lake.table.version)
+        for app in list(lake.table.txns):
+            parts = parse_app(app)
+            if parts is not None and (parts.manifest, parts.node, parts.stream) == owner:
+                position = decode(lake.table.position(app)[1])
+                _latest(found, position.committed_at / 1000 if position and position.committed_at else None)
+        recent = lately(lake.uri, lake.options, stream=owner, since=now - DAY)
+    _latest(found, recent.last)
+    found.rows = None if found.rows is None or recent.rows is None else found.rows + recent.rows
+
+
+def _latest(found: _Lake, moment: float | None) -> None:
+    if moment is not None:
+        found.last = max(found.last or 0.0, moment)

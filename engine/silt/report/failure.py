@@ -1,0 +1,37 @@
+"""An error as lines of text, or as the fields of a JSON object."""
+
+from __future__ import annotations
+
+from silt.errors import Held, RetryLater, SiltError, UserError
+from silt.report.layout import paragraph
+from silt.report.units import plain_uri
+
+_KINDS: tuple[tuple[type[SiltError], str], ...] = (
+    (Held, "held"),
+    (RetryLater, "retry"),
+    (UserError, "user"),
+)
+
+
+def sentence(error: SiltError) -> str:
+    """What failed, on what, and why, in one sentence."""
+    aside = ", ".join(part for part in (plain_uri(error.on), error.why) if part)
+    return f"{error.what} ({aside})" if aside else error.what
+
+
+def text(error: SiltError, *, width: int = 100) -> list[str]:
+    """The lines of an error that ends a verb: the fact, then what to do."""
+    lines = paragraph(sentence(error), width=width, first="error: ")
+    return lines + paragraph(error.hint, width=width, first="       ") if error.hint else lines
+
+
+def kind(error: SiltError) -> str:
+    """What a caller does about it: `user` (fix it), `retry` (later), `held` (decide)."""
+    return next((name for known, name in _KINDS if isinstance(error, known)), "failed")
+
+
+def data(error: SiltError | None) -> dict[str, str | None]:
+    """What every JSON object that may hold an error has: `error`, `error_kind`, `hint`; null for none."""
+    if error is None:
+        return {"error": None, "error_kind": None, "hint": None}
+    return {"error": sentence(error), "error_kind": kind(error), "hint": error.hint or None}

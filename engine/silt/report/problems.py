@@ -1,0 +1,88 @@
+"""Problems of manifests: as text with the line itself, as JSON, as GitHub annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from silt.manifest.model import Problem
+from silt.report.layout import columns
+from silt.report.units import counted
+
+Level = Literal["error", "warning"]
+
+
+def headline(problem: Problem) -> str:
+    """`plant.yaml:31:11: streams.settings.mode: 'miror' is not one of ... (hint)`."""
+    place = f"{problem.file}:{problem.line}:{problem.column}" if problem.line else problem.file
+    pointer = f"{problem.pointer}: " if problem.pointer else ""
+    hint = f" ({problem.hint})" if problem.hint else ""
+    return f"{place}: {pointer}{problem.message}{hint}"
+
+
+def text(problems: Sequence[Problem], *, level: Level = "error") -> list[str]:
+    """Each problem's headline, the line that it is on, and a mark under its column."""
+    lead = "warning: " if level == "warning" else ""
+    lines: list[str] = []
+    for problem in problems:
+        lines.append(lead + headline(problem))
+        lines += _excerpt(problem)
+    return lines
+
+
+def _excerpt(problem: Problem) -> list[str]:
+    source = problem.source_line.rstrip("\n")
+    if not source.strip():
+        return []
+    number = f"{problem.line:>5} | "
+    before = source[: max(problem.column - 1, 0)]
+    # A tab stays a tab under it, so that the mark stands under its character whatever a tab's width is.
+    blank = "".join("\t" if c == "\t" else " " * columns(c) for c in before)
+    return [number + source, " " * 5 + " | " + blank + "^"]
+
+
+def summary(paths: int, problems: Sequence[Problem]) -> str:
+    """How a validation of `paths` manifests ended, in one line."""
+    if not problems:
+        return f"{counted(paths, 'manifest')} valid"
+    files = len({problem.file for problem in problems})
+    return f"{counted(len(problems), 'problem')} in {counted(files, 'file')}"
+
+
+def data(problems: Sequence[Problem], warnings: Sequence[Problem] = ()) -> dict[str, object]:
+    """`{"valid", "problems": [{"file", "line", "column", "pointer", "message", "hint"}]}` (DESIGN 10)."""
+    return {
+        "valid": not problems,
+        "problems": [_plain(p) for p in problems],
+        "warnings": [_plain(p) for p in warnings],
+    }
+
+
+def _plain(problem: Problem) -> dict[str, object]:
+    return {
+        "file": problem.file,
+        "line": problem.line or None,
+        "column": problem.column or None,
+        "pointer": problem.pointer,
+        "message": problem.message,
+        "hint": problem.hint or None,
+    }
+
+
+def github(problems: Sequence[Problem], *, level: Level = "error") -> list[str]:
+    """Workflow commands: one annotation a problem, at its line."""
+    return [_annotation(p, level) for p in problems]
+
+
+def _annotation(problem: Problem, level: Level) -> str:
+    fields = {"file": problem.file, "title": f"silt: {problem.pointer}" if problem.pointer else "silt"}
+    if problem.line:
+        fields |= {"line": str(problem.line), "col": str(problem.column)}
+    written = ",".join(f"{name}={_escape(value, ':,')}" for name, value in fields.items())
+    hint = f" ({problem.hint})" if problem.hint else ""
+    return f"::{level} {written}::{_escape(problem.message + hint)}"
+
+
+def _escape(value: str, more: str = "") -> str:
+    """`value` with the characters percent-encoded that GitHub's workflow commands reserve."""
+    return "".join(f"%{ord(c):02X}" if c in "%\r\n" + more else c for c in value)

@@ -1,0 +1,125 @@
+"""Results of a run: a line a stream and a closing one, or DESIGN 10's object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from silt.replicate.model import RunResult, StreamResult
+from silt.report import failure
+from silt.report.layout import clip, pad, paragraph
+from silt.report.units import SIGNS, counted, duration
+
+_BAR: Final = 12
+
+
+def line(result: StreamResult, *, name_width: int, width: int = 100) -> list[str]:
+    """How one stream's cycle ended: `  readings  1,204,331 rows   v311   0.9 s`, or why it did not."""
+    name = f"{SIGNS[result.state]} {pad(clip(result.name, name_width), name_width)}  "
+    if result.error is not None:
+        return _failed(result, name, width)
+    lines = [name + _outcome(result)]
+    for note in result.notes:
+        lines += paragraph(note, width=width, first=" " * len(name))
+    return lines
+
+
+def _outcome(result: StreamResult) -> str:
+    if result.state in ("waiting", "disabled"):
+        return result.state
+    if not result.batches:
+        return "up to date"
+    version = f"v{result.version}" if result.version is not None else ""
+    return f"{result.rows:>11,} rows   {version:<5}  {duration(result.seconds)}".rstrip()
+
+
+def _failed(result: StreamResult, name: str, width: int) -> list[str]:
+    assert result.error is not None
+    word = "held" if result.state == "held" else "failed"
+    blank = " " * len(name)
+    lines = paragraph(f"{word}: {failure.sentence(result.error)}", width=width, first=name, rest=blank)
+    lines += paragraph(_what_was_written(result), width=width, first=blank)
+    return lines + (paragraph(result.error.hint, width=width, first=blank) if result.error.hint else [])
+
+
+def _what_was_written(result: StreamResult) -> str:
+    if not result.batches:
+        return "Nothing written, none lost."
+    return f"{counted(result.rows, 'row')} of it written, none lost; the rest stays pending."
+
+
+def running(
+    name: str, rows: int, expected: int | None, rate: float, *, name_width: int, width: int = 100
+) -> str:
+    """A stream's line while it is read: `* t  ########----  6,120 / 8,715   71%   48,000 rows/s   eta 1 s`.
+
+    `rate` in rows per second, 0 where it is not known yet.
+    """
+    speed = f"   {rate:,.0f} rows/s" if rate else ""
+    head = f"{SIGNS['running']} {pad(clip(name, name_width), name_width)}  "
+    if not expected:
+        return clip(f"{head}{rows:>11,} rows{speed}", width)
+    share = min(rows / expected, 1.0)
+    bar = "#" * round(share * _BAR)
+    eta = f"   eta {duration(max(expected - rows, 0) / rate)}" if rate else ""
+    return clip(f"{head}{bar:-<{_BAR}}  {rows:,} / {expected:,}   {share:.0%}{speed}{eta}", width)
+
+
+def closing(result: RunResult, *, target: str, look: str = "", stopped: bool = False) -> list[str]:
+    """The last lines of `run --once`: how many streams, rows and commits; where; what to look at."""
+    done = [s for s in result.streams if s.state not in ("failing", "held")]
+    total = counted(len(result.streams), "stream")
+    head = f"  {len(done):,} of {total}" if len(done) < len(result.streams) else f"  {total}"
+    rows, commits = sum(s.rows for s in result.streams), sum(s.batches for s in result.streams)
+    took = duration(result.seconds)
+    if stopped:
+        head = f"  stopped: {total}"
+    if not commits and result.ok and not stopped:
+        return [f"{head} up to date{_also(result.streams)}, {took}"]
+    did = f"{counted(rows, 'row')}, {counted(commits, 'commit')}, {took}"
+    lines = [f"{head}, {did} -> {target}{_also(result.streams)}"]
+    return lines + ([f"  look: {look}"] if look and rows else [])
+
+
+def _also(streams: Sequence[StreamResult]) -> str:
+    tally = {s: sum(1 for r in streams if r.state == s) for s in ("failing", "held", "waiting", "disabled")}
+    names = {"failing": "failed", "held": "held", "waiting": "waiting", "disabled": "disabled"}
+    words = ", ".join(f"{number:,} {names[state]}" for state, number in tally.items() if number)
+    return f"; {words}" if words else ""
+
+
+def data(result: RunResult) -> dict[str, object]:
+    """`{"streams": [{"name", "table", "into", "rows", ...}], "ok"}` of DESIGN 10, notes and hints added."""
+    return {
+        "streams": [stream_data(s) for s in result.streams],
+        "rows": sum(s.rows for s in result.streams),
+        "seconds": round(result.seconds, 6),
+        "ok": result.ok,
+    }
+
+
+def stream_data(result: StreamResult) -> dict[str, object]:
+    """One stream's result for programs; `position` maps each database to its key."""
+    return {
+        "name": result.name,
+        "table": result.table,
+        "into": result.into,
+        "rows": result.rows,
+        "databases": result.databases,
+        "batches": result.batches,
+        "version": result.version,
+        "position": positions(result.position),
+        "seconds": round(result.seconds, 6),
+        "state": result.state,
+        "notes": list(result.notes),
+        **failure.data(result.error),
+    }
+
+
+def positions(by_database: Mapping[str, Sequence[object]]) -> dict[str, list[object]]:
+    """Positions as JSON has them: a BLOB as SQLite writes it, `x'00ff'`."""
+    return {name: [_plain(v) for v in key] for name, key in by_database.items()}
+
+
+def _plain(value: object) -> object:
+    return f"x'{value.hex()}'" if isinstance(value, bytes) else value

@@ -1,0 +1,245 @@
+"""The folder `state_dir`: a lock against a second process, and the last status for `silt status`.
+
+The lake is the state (DESIGN 4.1): losing this folder between any two runs loses nothing, and one
+that cannot be written is a warning.  Files are named after the manifest's name and node, percent-
+encoded, so several manifests may share a folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import quote
+
+from silt.errors import UserError
+
+FORMAT: Final = 1
+_PATIENCE: Final = 0.5
+"""Seconds that `Lock` tries before it refuses: `holder` takes the lock for an instant to look at it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """The process that has the lock: `since` in seconds since the epoch."""
+
+    pid: int
+    manifest: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamStatus:
+    """What is remembered of a stream; moments in seconds since the epoch, None where not known.
+
+    `finished` is the end of the last cycle, `caught_up` of the last one that left nothing behind,
+    `ahead_since` when the source was first seen ahead of the lake since then.  `error` and `hint` are text:
+    they have been redacted by who made them.
+    """
+
+    name: str
+    state: str
+    rows: int = 0
+    version: int | None = None
+    finished: float | None = None
+    caught_up: float | None = None
+    ahead_since: float | None = None
+    next: float | None = None
+    tries: int = 0
+    failing_since: float | None = None
+    error: str | None = None
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastStatus:
+    """What the last process of this manifest and node wrote after its last cycle.
+
+    `loop` tells a running `silt run` from a `run --once`; `stopped` that the process ended as asked.
+    """
+
+    manifest: str
+    digest: str
+    generation: int
+    pid: int
+    started: float
+    written: float
+    loop: bool
+    stopped: bool = False
+    streams: tuple[StreamStatus, ...] = field(default=())
+
+    def stream(self, name: str) -> StreamStatus | None:
+        return next((s for s in self.streams if s.name == name), None)
+
+
+class AlreadyRunning(UserError):
+    """Another process holds the lock of this manifest and node (DESIGN 4.7)."""
+
+
+class StateDir:
+    """The files of one (manifest name, node) in `folder`; nothing is created before something is written."""
+
+    def __init__(self, folder: str, *, manifest: str, node: str) -> None:
+        self.folder: Final = Path(folder)
+        stem = f"{quote(manifest, safe='')}@{quote(node, safe='')}"
+        self.lock_path: Final = self.folder / f"{stem}.lock"
+        self.status_path: Final = self.folder / f"{stem}.status.json"
+
+    def lock(self, manifest_path: str) -> Lock:
+        """Take the lock for as long as the returned context is open.
+
+        Raises `AlreadyRunning`, naming the process that has it.
+        """
+        return Lock(self, manifest_path)
+
+    def holder(self) -> Holder | None:
+        """Which process has the lock now; None for nobody, or where that cannot be seen."""
+        try:
+            descriptor = os.open(self.lock_path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return _read_holder(descriptor)
+        else:
+            return None
+        finally:
+            os.close(descriptor)
+
+    def read(self) -> LastStatus | None:
+        """The last status; None where there is none, or none that this version understands."""
+        try:
+            data = json.loads(self.status_path.read_text(encoding="utf-8"))
+            return _revive(data) if data.get("format") == FORMAT else None
+        except (OSError, ValueError, TypeError, AttributeError, KeyError):
+            return None
+
+    def write(self, status: LastStatus) -> str:
+        """Replace the last status, whole or not at all; a warning where it cannot be written, else empty."""
+        text = json.dumps({"format": FORMAT, **asdict(status)}, indent=1, ensure_ascii=False)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _replace(self.status_path, text)
+        except OSError as error:
+            return unwritable(self.folder, error)
+        return ""
+
+
+class Lock:
+    """The lock, held while this context is open; the kernel drops it when the process dies.
+
+    `warning` is empty, or says that the folder cannot be written; then only the table's own fence
+    (DESIGN 4.2) is between two processes.
+    """
+
+    def __init__(self, state: StateDir, manifest_path: str) -> None:
+        self._state = state
+        self._descriptor: int | None = None
+        self._manifest = manifest_path
+        self.warning = ""
+
+    def __enter__(self) -> Self:
+        try:
+            self._state.folder.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(self._state.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            self.warning = unwritable(self._state.folder, error)
+            return self
+        try:
+            self._take(self._descriptor)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _take(self, descriptor: int) -> None:
+        for _ in _tries(_PATIENCE):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EINTR):
+                    # A file system without locks (some NFS mounts): the fence of DESIGN 4.2 is what is left.
+                    self.warning = f"{self._state.folder} has no locks ({error.strerror})"
+                    return
+            else:
+                self._sign(descriptor)
+                return
+        raise _refused(self._state, _read_holder(descriptor))
+
+    def _sign(self, descriptor: int) -> None:
+        text = json.dumps({"pid": os.getpid(), "manifest": self._manifest, "since": time.time()})
+        with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, text.encode(), 0)
+
+
+def unwritable(folder: Path, error: OSError) -> str:
+    """The warning for a state folder that cannot be written."""
+    why = error.strerror or type(error).__name__
+    return f"state_dir {folder} cannot be written ({why}): no lock, no last status; replication goes on"
+
+
+def _tries(seconds: float) -> Iterator[None]:
+    """Now, and again every 20 ms until `seconds` have passed."""
+    end = time.monotonic() + seconds
+    yield
+    while time.monotonic() < end:
+        time.sleep(0.02)
+        yield
+
+
+def _refused(state: StateDir, holder: Holder | None) -> AlreadyRunning:
+    who = f"by process {holder.pid} ({holder.manifest})" if holder else "by another process"
+    return AlreadyRunning(
+        f"this manifest and node are being run {who}",
+        on=str(state.lock_path),
+        hint="stop that process first; two copies that must both run need a `node` each",
+    )
+
+
+def _read_holder(descriptor: int) -> Holder | None:
+    try:
+        data = json.loads(os.pread(descriptor, 65536, 0))
+        return Holder(pid=int(data["pid"]), manifest=str(data["manifest"]), since=float(data["since"]))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _replace(path: Path, text: str) -> None:
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _revive(data: Mapping[str, Any]) -> LastStatus:
+    streams = tuple(StreamStatus(**_known(StreamStatus, s)) for s in data["streams"])
+    return LastStatus(**{**_known(LastStatus, data), "streams": streams})
+
+
+def _known(record: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of `data` that are fields of `record`: a newer silt may have written more."""
+    names = {f.name for f in fields(record)}
+    return {name: value for name, value in data.items() if name in names}

@@ -1,0 +1,50 @@
+"""Runs the command `silt` as users do: a process of its own, its exit code, its two streams."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SILT = [sys.executable, "-m", "silt"]
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """The machine's environment without what would change silt's output, and with `changes`."""
+    left_out = ("SILT_", "COLUMNS", "NO_COLOR", "FORCE_COLOR")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
+    return {**kept, "PYTHONUNBUFFERED": "1", **changes}
+
+
+def silt(*arguments: str | Path, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+    """`silt ARGUMENTS` in `cwd` with these environment variables."""
+    return subprocess.run(
+        [*SILT, *map(str, arguments)],
+        cwd=cwd,
+        env=environment(**variables),
+        text=True,
+        capture_output=True,
+        timeout=90,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def start(*arguments: str | Path, cwd: Path | None = None, **variables: str) -> subprocess.Popen[str]:
+    """`silt ARGUMENTS`, running."""
+    return subprocess.Popen(
+        [*SILT, *map(str, arguments)],
+        cwd=cwd,
+        env=environment(**variables),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def sql(path: Path, script: str) -> None:
+    """Run `script` against a SQLite database, in another process: no second library in this one."""
+    code = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], timeout=10); c.executescript(sys.stdin.read())"
+    subprocess.run([sys.executable, "-S", "-c", code, str(path)], input=script, text=True, check=True)

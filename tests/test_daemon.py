@@ -1,0 +1,445 @@
+"""`silt run` without --once: the loop with made-up work, then with real processes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+from clirun import environment, silt, sql, start
+
+from silt.daemon import Daemon, Ledger, ManifestWatch, remember
+from silt.errors import Held, RetryLater
+from silt.manifest.model import Manifest, Schedule, Stream
+from silt.plan.model import Plan, StreamPlan
+from silt.replicate.model import RunResult, StreamResult
+from silt.state import StateDir, StreamStatus
+
+LOCKED = RetryLater("the database is locked", hint="close it there")
+
+
+def planned(name: str, every: float = 0.05, **changes) -> StreamPlan:
+    schedule = Schedule(every=every)
+    stream = Stream(name=name, source="s", target="t", table=name, into=name, schedule=schedule)
+    return StreamPlan(stream=stream, **{"state": "ok", **changes})
+
+
+def result(name: str, **changes) -> StreamResult:
+    return StreamResult(**{"name": name, "table": name, "into": name, "state": "ok", **changes})
+
+
+class Work:
+    """Streams that a test makes up; `cycle` answers from `answers`, and remembers who ran when."""
+
+    def __init__(self, manifest: Manifest, *streams: StreamPlan) -> None:
+        self.manifest = manifest
+        self.streams = list(streams)
+        self.ran: list[str] = []
+        self.refreshed: list[str] = []
+        self.looks = 0
+        self.fresh = True
+        self.under_way: set[str] = set()
+        self.overlaps: list[str] = []
+        self.answer = result
+
+    def look(self) -> Plan:
+        self.looks += 1
+        self.fresh = True
+        assert not self.under_way, "a look while a cycle runs"
+        return Plan(manifest=self.manifest, streams=tuple(self.streams))
+
+    def changed(self) -> bool:
+        return not self.fresh
+
+    def refresh(self, plan: StreamPlan) -> StreamPlan:
+        self.refreshed.append(plan.stream.name)
+        return plan
+
+    def cycle(self, plan: StreamPlan) -> StreamResult:
+        name = plan.stream.name
+        if name in self.under_way:
+            self.overlaps.append(name)
+        self.under_way.add(name)
+        self.ran.append(name)
+        try:
+            return self.answer(name)
+        finally:
+            self.under_way.discard(name)
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    path = tmp_path / "silt.yaml"
+    path.write_text("version: 1\n")
+    return Manifest(
+        path=str(path),
+        name="m",
+        node="n",
+        state_dir=str(tmp_path / "state"),
+        sources=(),
+        targets=(),
+        rules=None,
+        digest="d",
+    )
+
+
+@contextmanager
+def running(manifest: Manifest, work: Work):
+    """The daemon in a thread; gives its log lines; stops it at the end."""
+    lines, stop = [], threading.Event()
+    state = StateDir(manifest.state_dir, manifest=manifest.name, node=manifest.node)
+    daemon = Daemon(manifest, work, emit=lines.append, stop=stop, state=state)
+    thread = threading.Thread(target=daemon.run)
+    thread.start()
+    try:
+        yield lines
+    finally:
+        stop.set()
+        daemon.wake()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def until(condition, seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.005)
+
+
+def kinds(lines) -> list[str]:
+    return [line.kind for line in lines]
+
+
+# --- the loop -------------------------------------------------------------------------------------
+
+
+def test_every_stream_runs_again_and_again(manifest):
+    """Each on its own `every`; the log says ready and stopped and nothing in between when nothing happens."""
+    work = Work(manifest, planned("fast", 0.02), planned("slow", 5.0))
+    with running(manifest, work) as lines:
+        until(lambda: work.ran.count("fast") >= 10)
+    assert work.ran.count("slow") == 1
+    assert kinds(lines) == ["ready", "stopped"]
+
+
+def test_slow_stream_delays_no_other_and_never_overlaps_itself(manifest):
+    """A cycle that takes long blocks neither the other streams nor meets itself."""
+    gate = threading.Event()
+    work = Work(manifest, planned("big", 0.01), planned("small", 0.01))
+    work.answer = lambda name: (name == "big" and gate.wait(10), result(name))[1]
+    with running(manifest, work):
+        until(lambda: work.ran.count("small") >= 20)
+        assert work.ran.count("big") == 1
+        gate.set()
+        until(lambda: work.ran.count("big") >= 3)
+    assert work.overlaps == []
+
+
+def test_stop_waits_for_the_cycle_under_way(manifest):
+    """The daemon ends after the commit under way, and says what it waits for."""
+    gate, work = threading.Event(), Work(manifest, planned("big", 0.01))
+    work.answer = lambda name: (gate.wait(10), result(name, rows=5))[1]
+    threading.Timer(0.5, gate.set).start()
+    with running(manifest, work) as lines:
+        until(lambda: work.ran == ["big"])
+    assert kinds(lines) == ["ready", "stopping", "stopped"]
+    assert "big" in lines[1].text
+    last = StateDir(manifest.state_dir, manifest="m", node="n").read()
+    assert last is not None
+    assert last.stopped
+    assert last.streams[0].rows == 5
+
+
+def test_bug_in_one_stream_stops_no_other(manifest):
+    """An exception that nobody expected is that stream's failure; it is tried again."""
+
+    def answer(name):
+        if name == "bad":
+            raise ZeroDivisionError("oops")
+        return result(name)
+
+    work = Work(manifest, planned("bad", 0.05), planned("good", 0.02))
+    work.answer = answer
+    with running(manifest, work) as lines:
+        until(lambda: work.ran.count("good") >= 10 and work.ran.count("bad") >= 2)
+    failing = next(line for line in lines if line.kind == "failing")
+    assert "ZeroDivisionError: oops" in failing.text
+
+
+def test_failing_stream_is_looked_at_again_and_its_return_is_told(manifest):
+    """What stops a stream may be in its plan: each try after a failure plans anew; `ok` tells how long."""
+    failures = [LOCKED]
+    work = Work(manifest, planned("a", 0.05))
+
+    def answer(name):
+        if failures:
+            return result(name, state="failing", error=failures.pop())
+        return result(name, rows=7)
+
+    work.answer = answer
+    with running(manifest, work) as lines:
+        until(lambda: "ok" in kinds(lines))
+    assert work.refreshed[:1] == ["a"]
+    assert kinds(lines)[:3] == ["ready", "failing", "ok"]
+    assert "the database is locked, again in" in lines[1].text
+    assert "7 rows caught up" in lines[2].text
+
+
+def test_new_tables_and_files_are_picked_up(manifest):
+    """When the sources changed the daemon looks again: new streams run, streams that are gone do not."""
+    work = Work(manifest, planned("old", 0.02), planned("gone", 0.02))
+    with running(manifest, work) as lines:
+        until(lambda: "old" in work.ran)
+        work.streams = [planned("old", 0.02), planned("new", 0.02)]
+        work.fresh = False
+        until(lambda: "new" in work.ran)
+        seen = len(work.ran)
+        until(lambda: work.ran.count("new") >= 10)
+        assert "gone" not in work.ran[seen:]
+    assert work.looks == 2
+    assert [line.kind for line in lines if line.fields.get("stream") in ("new", "gone")] == ["gone", "new"]
+
+
+def test_disabled_streams_do_not_run(manifest):
+    """`enabled: false` is left alone."""
+    work = Work(manifest, planned("on", 0.02), planned("off", 0.02, state="disabled"))
+    with running(manifest, work):
+        until(lambda: work.ran.count("on") >= 5)
+    assert "off" not in work.ran
+
+
+# --- what the log says ----------------------------------------------------------------------------
+
+
+def tell(results: list[StreamResult]) -> list[str | None]:
+    """The kinds of lines for successive cycles of a stream, ten seconds apart."""
+    ledger, told = Ledger(), []
+    ledger.keep([results[0].name])
+    for number, one in enumerate(results):
+        before = ledger.started(one.name)
+        now = 1000.0 + 10 * number
+        line = ledger.ended(one, before, began=now - 1, now=now, next_in=5.0)
+        told.append(line.kind if line else None)
+    return told
+
+
+def test_same_failure_is_told_at_doubling_tries():
+    """Tries 1, 2, 4, 8 of the same failure are told, another failure at once, the return once."""
+    locked, other = result("a", state="failing", error=LOCKED), RetryLater("no answer")
+    assert tell([locked] * 9) == ["failing", "failing", None, "failing", None, None, None, "failing", None]
+    assert tell([locked, locked, result("a", state="failing", error=other), result("a"), result("a")]) == [
+        "failing",
+        "failing",
+        "failing",
+        "ok",
+        None,
+    ]
+
+
+def test_hold_is_told_once():
+    """A held stream needs a person, not a line every five minutes."""
+    held = result("a", state="held", error=Held("rows were rewritten", rule="4.4"))
+    assert tell([held, held, held, result("a")]) == ["held", None, None, "ok"]
+
+
+def test_waiting_is_told_once():
+    """A glob that matches nothing is told when it begins."""
+    waiting = result("a", state="waiting", notes=("no file matches yet",))
+    assert tell([waiting, waiting, result("a"), waiting]) == ["waiting", None, None, "waiting"]
+
+
+def test_ledger_remembers_since_when_a_stream_is_behind():
+    """`ahead_since` is the start of the first cycle that failed, until one leaves nothing behind."""
+    ledger = Ledger()
+    ledger.keep(["a"])
+    moments = []
+    for now, one in ((10.0, LOCKED), (20.0, LOCKED), (30.0, None)):
+        before = ledger.started("a")
+        state = "failing" if one else "ok"
+        ledger.ended(result("a", state=state, error=one), before, began=now - 1, now=now, next_in=1.0)
+        status = ledger.streams["a"]
+        moments.append((status.ahead_since, status.failing_since, status.tries, status.caught_up))
+    assert moments == [(9.0, 9.0, 1, None), (9.0, 9.0, 2, None), (None, None, 0, 29.0)]
+
+
+def test_run_once_keeps_what_was_known_of_other_streams(tmp_path, manifest):
+    """`run --once --select a` does not make `status` forget b."""
+    state = StateDir(str(tmp_path), manifest="m", node="n")
+    for one in (result("a", rows=1), result("b", rows=2)):
+        assert remember(state, manifest, RunResult(streams=(one,)), started=1.0) == ""
+    last = state.read()
+    assert last is not None
+    assert {s.name: s.rows for s in last.streams} == {"a": 1, "b": 2}
+    assert isinstance(last.stream("a"), StreamStatus)
+    assert not last.loop
+
+
+# --- the manifest on disk -------------------------------------------------------------------------
+
+
+def test_edit_is_said_once_per_edit(tmp_path, monkeypatch):
+    """A changed manifest: one line; touched only: none; broken: one line with its place."""
+    from silt import manifest as manifests
+
+    clock = [0.0]
+    monkeypatch.setattr("silt.daemon.time.monotonic", lambda: clock[0])
+    path = tmp_path / "silt.yaml"
+    good = "version: 1\nsources: {a: ./a.db}\ntargets: {lake: ./lake}\nstreams: {orders: }\n"
+    path.write_text(good)
+    watch = ManifestWatch(manifests.load(str(path)))
+
+    def look():
+        clock[0] += 2
+        return watch.look()
+
+    def write(text: str) -> None:
+        (tmp_path / "next").write_text(text)
+        (tmp_path / "next").replace(path)  # as editors do: another inode
+
+    assert look() is None
+    write(good)
+    assert look() is None
+    write(good.replace("orders: ", "orders: , items: "))
+    line = look()
+    assert line is not None
+    assert (line.kind, "restart silt" in line.text) == ("changed", True)
+    assert look() is None
+    write("version: [")
+    line = look()
+    assert line is not None
+    assert line.kind == "refused"
+    assert "silt.yaml:1:" in line.text
+    path.unlink()
+    line = look()
+    assert line is not None
+    assert line.kind == "refused"
+
+
+# --- real processes -------------------------------------------------------------------------------
+
+MANIFEST = """\
+version: 1
+sources: {shop: "./db/*.db"}
+targets: {lake: ./lake}
+defaults: {schedule: {every: 200ms}}
+streams:
+  "*": {mode: append}
+"""
+
+
+@pytest.fixture
+def shop(tmp_path):
+    (tmp_path / "db").mkdir()
+    sql(
+        tmp_path / "db" / "a.db",
+        "CREATE TABLE orders (id INTEGER PRIMARY KEY, x); INSERT INTO orders VALUES (1, 1)",
+    )
+    (tmp_path / "silt.yaml").write_text(MANIFEST)
+    return tmp_path
+
+
+class Log:
+    """The JSON log of a running silt, line by line as it comes."""
+
+    def __init__(self, process) -> None:
+        self.lines: list[dict] = []
+        self._reader = threading.Thread(target=self._read, args=(process.stdout,), daemon=True)
+        self._reader.start()
+
+    def _read(self, stream) -> None:
+        for line in stream:
+            self.lines.append(json.loads(line))
+
+    def wait(self, event: str, **fields) -> dict:
+        def found():
+            return [
+                e for e in self.lines if e["event"] == event and all(e.get(k) == v for k, v in fields.items())
+            ]
+
+        until(lambda: bool(found()), 30)
+        return found()[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_loop_replicates_and_ends_0_on_a_signal(shop, number):
+    """Rows, a new database of the glob and a new table arrive while it runs; a signal ends it with 0."""
+    with start("run", "--log-format", "json", cwd=shop) as process:
+        log = Log(process)
+        log.wait("ready", databases=1, streams=1)
+        log.wait("commit", stream="orders", rows=1)
+        sql(shop / "db" / "a.db", "INSERT INTO orders VALUES (2, 2), (3, 3)")
+        log.wait("commit", stream="orders", rows=2)
+        script = "CREATE TABLE orders (id INTEGER PRIMARY KEY, x); INSERT INTO orders VALUES (7, 7)"
+        sql(
+            shop / "db" / "b.db",
+            script + "; CREATE TABLE items (id INTEGER PRIMARY KEY); INSERT INTO items VALUES (1)",
+        )
+        log.wait("new", stream="items")
+        log.wait("commit", stream="items", rows=1)
+        until(lambda: sum(e["rows"] for e in log.lines if e["event"] == "commit") == 5)
+        process.send_signal(number)
+        assert process.wait(20) == 0
+        assert process.stderr.read() == ""
+        log.wait("stopped")
+    told = json.loads(silt("query", "silt.yaml", "select count(*) n from orders", "--json", cwd=shop).stdout)
+    assert told["rows"] == [{"n": 4}]
+    assert all(set(e) >= {"time", "level", "event", "message"} for e in log.lines)
+
+
+def test_human_log_and_edited_manifest(shop):
+    """One event a line with its time; an edit is said, and needs a restart."""
+    with start("run", cwd=shop) as process:
+        assert process.stdout.readline().split()[1] == "ready"
+        assert process.stdout.readline().split()[1:4] == ["commit", "orders", "+1"]
+        with (shop / "silt.yaml").open("a") as file:
+            file.write("# edited\n")
+        words = process.stdout.readline()
+        assert words.split()[1] == "changed"
+        assert "restart silt to apply it" in words
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+def test_log_that_nobody_reads_ends_the_loop(shop):
+    """`silt run | head -1` ends as a program does that SIGPIPE ends, after the commit under way."""
+    with start("run", cwd=shop) as process:
+        assert process.stdout.readline().split()[1] == "ready"
+        process.stdout.close()
+        sql(shop / "db" / "a.db", "INSERT INTO orders VALUES (2, 2)")
+        assert process.wait(30) == 141
+        assert process.stderr.read() == ""
+    told = json.loads(silt("query", "silt.yaml", "select count(*) n from orders", "--json", cwd=shop).stdout)
+    assert told["rows"][0]["n"] in (1, 2)
+
+
+def test_second_signal_ends_at_once(shop):
+    """Whoever cannot wait for the commit under way sends the signal again."""
+    code = (
+        "import sys, time, signal, os\nfrom silt import replicate\nfrom silt.cli.app import run\n"
+        "def stuck(*a, **k):\n    print('stuck', flush=True)\n    time.sleep(60)\n"
+        "replicate.run = stuck\nsys.exit(run(['run', 'silt.yaml', '--log-format', 'json']))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=shop, env=environment(), stdout=subprocess.PIPE, text=True
+    ) as process:
+        lines = iter(process.stdout.readline, "")
+        assert any(line == "stuck\n" for line in lines)
+        process.terminate()
+        time.sleep(0.3)
+        assert process.poll() is None
+        process.terminate()
+        assert process.wait(5) == 143
+
+
+def test_invalid_at_start_is_1(shop):
+    """A manifest that does not validate ends the loop before it begins."""
+    (shop / "silt.yaml").write_text("version: 1\nstreams: {a: {mode: miror}}\n")
+    done = silt("run", cwd=shop)
+    assert done.returncode == 1
+    assert "miror" in done.stderr

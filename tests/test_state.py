@@ -1,0 +1,172 @@
+"""`silt.state`: the lock against a second process, and the last status."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from silt.state import AlreadyRunning, LastStatus, StateDir, StreamStatus
+
+HOLD = """
+import sys, time
+from silt.state import StateDir
+with StateDir(sys.argv[1], manifest="plant", node="edge-7").lock("/etc/silt/plant.yaml"):
+    print("locked", flush=True)
+    time.sleep(60)
+"""
+
+
+def state(folder: Path) -> StateDir:
+    return StateDir(str(folder), manifest="plant", node="edge-7")
+
+
+def status(**changes) -> LastStatus:
+    fields = {
+        "manifest": "plant.yaml",
+        "digest": "d1",
+        "generation": 1,
+        "pid": 812,
+        "started": 1.0,
+        "written": 2.0,
+        "loop": True,
+        "streams": (StreamStatus(name="readings", state="ok", rows=7, version=3),),
+    }
+    return LastStatus(**{**fields, **changes})
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds the lock in `tmp_path`."""
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "locked\n"
+        yield process
+        process.kill()
+
+
+def test_second_process_is_refused_with_pid_and_path(tmp_path, holder):
+    """The refusal names the process that runs, its manifest, the lock file, and what to do."""
+    with pytest.raises(AlreadyRunning) as refused, state(tmp_path).lock("other.yaml"):
+        pass
+    assert str(holder.pid) in refused.value.what
+    assert "/etc/silt/plant.yaml" in refused.value.what
+    assert refused.value.on == str(state(tmp_path).lock_path)
+    assert "stop that process" in refused.value.hint
+
+
+def test_killed_holder_leaves_no_lock(tmp_path, holder):
+    """SIGKILL of the holder frees the lock: the kernel drops it, no stale file stands in the way."""
+    assert state(tmp_path).holder() is not None
+    holder.kill()
+    holder.wait()
+    assert state(tmp_path).holder() is None
+    with state(tmp_path).lock("plant.yaml") as lock:
+        assert lock.warning == ""
+
+
+def test_holder_is_seen_from_outside(tmp_path, holder):
+    """`holder` names the process without disturbing its lock."""
+    seen = state(tmp_path).holder()
+    assert seen is not None
+    assert seen.pid == holder.pid
+    assert seen.manifest == "/etc/silt/plant.yaml"
+    assert time.time() - seen.since < 60
+    assert state(tmp_path).holder() == seen
+
+
+def test_other_manifest_or_node_has_a_lock_of_its_own(tmp_path, holder):
+    """The lock is of a manifest's name and node: others may share the folder."""
+    for manifest, node in (("plant", "edge-8"), ("shop", "edge-7")):
+        with StateDir(str(tmp_path), manifest=manifest, node=node).lock("x.yaml") as lock:
+            assert lock.warning == ""
+
+
+def test_looking_at_the_lock_does_not_refuse_a_starting_process(tmp_path):
+    """A process that starts in the instant in which `holder` looks waits and gets the lock."""
+    looks = "import sys, time\nfrom silt.state import StateDir\n"
+    looks += "s = StateDir(sys.argv[1], manifest='plant', node='edge-7')\n"
+    looks += "open(sys.argv[1] + '/ready', 'w').close()\n"
+    looks += "end = time.time() + 2\nwhile time.time() < end: s.holder()\n"
+    with state(tmp_path).lock("plant.yaml"):
+        pass
+    with subprocess.Popen([sys.executable, "-c", looks, str(tmp_path)]) as process:
+        while not (tmp_path / "ready").exists():
+            time.sleep(0.01)
+        taken = 0
+        while process.poll() is None:
+            with state(tmp_path).lock("plant.yaml"):
+                taken += 1
+    assert taken > 10
+
+
+def test_names_with_odd_characters_stay_inside_the_folder(tmp_path):
+    """A name with slashes and dots is percent-encoded: no file lands outside `state_dir`."""
+    odd = StateDir(str(tmp_path / "state"), manifest="../a/b", node="x/../../y")
+    with odd.lock("m.yaml"):
+        assert odd.write(status()) == ""
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["state"]
+    assert len(list((tmp_path / "state").iterdir())) == 2
+
+
+def test_status_comes_back_as_it_was_written(tmp_path):
+    """What is written is read back equal, streams included."""
+    assert state(tmp_path).write(status()) == ""
+    assert state(tmp_path).read() == status()
+
+
+def test_no_status_and_broken_status_read_as_none(tmp_path):
+    """Losing or damaging the file loses nothing: it reads as if there were none."""
+    here = state(tmp_path)
+    assert here.read() is None
+    here.write(status())
+    whole = here.status_path.read_text()
+    for damaged in ("", whole[: len(whole) // 2], "[]", "null", json.dumps({"format": 1}), '{"format": 99}'):
+        here.status_path.write_text(damaged)
+        assert here.read() is None
+
+
+def test_status_of_a_newer_silt_is_read(tmp_path):
+    """Fields that this version does not know are ignored."""
+    here = state(tmp_path)
+    here.write(status())
+    data = json.loads(here.status_path.read_text())
+    data["later"] = 1
+    data["streams"][0]["later"] = 2
+    here.status_path.write_text(json.dumps(data))
+    assert here.read() == status()
+
+
+def test_readers_never_see_half_a_status(tmp_path):
+    """The file is replaced whole: a reader beside a writer sees one of the statuses, never a part."""
+    here = state(tmp_path)
+    here.write(status())
+    code = (
+        "import sys\nfrom silt.state import *\ns = StateDir(sys.argv[1], manifest='plant', node='edge-7')\n"
+    )
+    code += "assert all(s.read() is not None for _ in range(2000))\n"
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) as reader:
+        number = 0
+        while reader.poll() is None:
+            number += 1
+            here.write(status(pid=number, manifest="p" * (number % 5000)))
+    assert reader.returncode == 0
+    assert number > 10
+
+
+def test_unwritable_folder_is_a_warning(tmp_path):
+    """Without a writable `state_dir` the lock and the status say so, and nothing fails."""
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("")
+    here = state(in_the_way / "state")
+    with here.lock("plant.yaml") as lock:
+        assert "cannot be written" in lock.warning
+        assert str(in_the_way / "state") in lock.warning
+    assert "cannot be written" in here.write(status())
+    assert here.read() is None
+    assert here.holder() is None
