@@ -21,7 +21,6 @@ from silt.observe import Handles, Look, examine
 from silt.plan.model import Part, StreamPlan
 from silt.plan.verdict import Hold, Restart, Wait, definition
 from silt.position import Position, Witness, advanced, choose_witnesses
-from silt.replicate.hints import hints
 from silt.replicate.ledger import Draft, Ledger, Txns, now_ms, reader
 from silt.replicate.model import Committed, Listener, Noted, Progress
 from silt.replicate.reread import less_held
@@ -276,9 +275,7 @@ class AppendCycle:
 
         def write(table: target.Table, txns: Txns, metadata: Mapping[str, str]) -> None:
             if rows:
-                part = drafts[0].part
-                rows_ = reader(part, batches())
-                table.append(rows_, txns=txns, metadata=metadata, writer=hints(part))
+                table.append(reader(drafts[0].part, batches()), txns=txns, metadata=metadata)
             else:
                 table.empty(txns=txns, metadata=metadata)
 

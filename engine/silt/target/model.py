@@ -31,12 +31,10 @@ class Predicate:
 class WriterHints:
     """What the writer cannot tell from the types.
 
-    `packed` are integer columns of many values (ids, epochs): delta-packed instead of a dictionary.
     `row_bytes` is the size of a row in Arrow, 0 to take it from the first batch; `file_bytes` the
     size at which the next data file begins.
     """
 
-    packed: tuple[str, ...] = ()
     row_bytes: int = 0
     file_bytes: int = 128_000_000
 
