@@ -562,7 +562,11 @@ def test_writer_properties_arrive_in_the_files(tmp_path: Path) -> None:
 def test_rows_are_split_into_files(tmp_path: Path) -> None:
     """`file_bytes` bounds data files; it is all one commit."""
     table = lake.new(tmp_path / "t")
-    source = (batch for i in range(8) for batch in lake.rows(range(i * 50_000, (i + 1) * 50_000), "x" * 9))
+
+    def scattered(part: int) -> list[int]:  # ids in a row would pack into next to nothing
+        return [(i * 0x9E3779B97F4A7C15) % 2**62 for i in range(part * 50_000, (part + 1) * 50_000)]
+
+    source = (batch for i in range(8) for batch in lake.rows(scattered(i), "x" * 9))
     reader = pa.RecordBatchReader.from_batches(lake.SCHEMA, source)
     hints = WriterHints(file_bytes=100_000, row_bytes=64_000_000 // 10_000)
     assert table.append(reader, txns=pack(lake.APP, 1, b""), metadata={}, writer=hints) == 1
