@@ -84,6 +84,8 @@ class Ledger:
         if missing := self._missing_columns():
             self.table.add_columns(missing, metadata=self._about())
             self.refresh()
+        if self.created or missing:
+            self._lake.sync()  # no batch may follow (DESIGN 4.6)
         self.check_foreign()
 
     def _create(self) -> None:
