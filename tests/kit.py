@@ -19,22 +19,26 @@ from typing import Any
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
-_WORKER = """
+_RUN = """
 import pickle, sqlite3, sys
-path, statements = pickle.load(sys.stdin.buffer)
-connection = sqlite3.connect(path, isolation_level=None, timeout=30)
-connection.text_factory = lambda b: b.decode("utf-8", "surrogateescape")
-answer = []
-for statement in statements:
-    text, *rest = statement if isinstance(statement, tuple) else (statement,)
-    if rest and rest[0] and isinstance(rest[0][0], (tuple, list)):
-        connection.execute("BEGIN")
-        connection.executemany(text, rest[0])
-        connection.execute("COMMIT")
-    else:
-        answer = connection.execute(text, rest[0] if rest else ()).fetchall()
-connection.close()
-sys.stdout.buffer.write(pickle.dumps(answer))
+
+def run(path, statements):
+    connection = sqlite3.connect(path, isolation_level=None, timeout=30)
+    connection.text_factory = lambda b: b.decode("utf-8", "surrogateescape")
+    answer = []
+    for statement in statements:
+        text, *rest = statement if isinstance(statement, tuple) else (statement,)
+        if rest and rest[0] and isinstance(rest[0][0], (tuple, list)):
+            connection.execute("BEGIN")
+            connection.executemany(text, rest[0])
+            connection.execute("COMMIT")
+        else:
+            answer = connection.execute(text, rest[0] if rest else ()).fetchall()
+    connection.close()
+    return answer
+"""
+_WORKER = f"""{_RUN}
+sys.stdout.buffer.write(pickle.dumps(run(*pickle.load(sys.stdin.buffer))))
 """
 
 
@@ -137,3 +141,52 @@ def lake(path: Path | str, options: Mapping[str, str] | None = None) -> list[dic
 def doubled(values: Iterable[Any]) -> list[Any]:
     """Values that are there more than once."""
     return [value for value, count in Counter(values).items() if count > 1]
+
+
+def difference(source: list[tuple[Any, ...]], rows: list[dict[str, Any]]) -> tuple[int, int]:
+    """(rows that are missing in the lake, rows that it has too often)."""
+    there = Counter(map(repr, source))
+    got = Counter(repr(tuple(v for name, v in row.items() if not name.startswith("_silt"))) for row in rows)
+    return (there - got).total(), (got - there).total()
+
+
+_SERVER = f"""{_RUN}
+while True:
+    try:
+        path, statements = pickle.load(sys.stdin.buffer)
+    except EOFError:
+        break
+    try:
+        answer = run(path, statements)
+    except Exception as error:
+        answer = repr(error)
+    pickle.dump(answer, sys.stdout.buffer)
+    sys.stdout.buffer.flush()
+"""
+
+
+class Sqlite:
+    """`sql` through one process that stays: for tests with many small databases; `close()` ends it."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-S", "-c", _SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    def __call__(
+        self, path: Path | str, *statements: str | tuple[str, Sequence[Any]]
+    ) -> list[tuple[Any, ...]]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        pickle.dump((str(path), statements), self._process.stdin)
+        self._process.stdin.flush()
+        answer: list[tuple[Any, ...]] | str = pickle.load(self._process.stdout)
+        assert not isinstance(answer, str), answer
+        return answer
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(timeout=20)
+        self._process.stdout.close()
