@@ -123,6 +123,18 @@ def test_renamed_database_holds_no_other(fleet: Fleet) -> None:
     assert fleet.counts() == {"a": 22, "b": 20, "c": 20}
 
 
+def test_renamed_database_whose_name_was_taken_is_held(fleet: Fleet) -> None:
+    """Rotated as logs are: the new `b` is another database, and the old one is known by its very file."""
+    fleet.path("b").rename(fleet.path("b-old"))
+    fleet.add("b", 5, mark="new")
+    fleet.add("a", 22, first=21)
+    for _ in range(2):
+        result = fleet.one()
+        assert result.state == "held"
+        assert "another database is behind the path" in str(result.error)
+        assert fleet.counts() == {"a": 22, "b": 20, "c": 20}
+
+
 def test_renamed_database_after_reset(fleet: Fleet) -> None:
     """`reset` empties the slices and positions of all names; what is there now is read."""
     fleet.path("b").rename(fleet.path("berta"))
@@ -198,3 +210,16 @@ def test_two_files_of_one_name_are_an_error(tmp_path: Path) -> None:
     result = fleet.one()
     assert (result.state, result.rows) == ("failing", 0)
     assert "two files are one database, 'a'" in str(result.error)
+
+
+def test_databases_whose_names_hold_slashes(tmp_path: Path) -> None:
+    """`a/b` of one stream is not the stream `a` of database `b`: parts of an identity are encoded."""
+    fleet = Fleet(tmp_path)
+    for region, name in (("eu", "acme"), ("us", "acme"), ("us", "50%")):
+        (tmp_path / region).mkdir(exist_ok=True)
+        rows = [(n, f"{region}{name}{n}") for n in range(1, 6)]
+        kit.sql(tmp_path / region / f"{name}.db", TABLE, (INSERT, rows))
+    fleet.write("  t:\n", source="./?[us]/*.db")
+    ok(fleet, 15)
+    ok(fleet, 0)
+    assert fleet.counts() == {"eu/acme": 5, "us/acme": 5, "us/50%": 5}

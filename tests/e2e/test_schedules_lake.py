@@ -20,6 +20,7 @@ from outcome import entry, held, ok, same, version
 
 from silt import target
 from silt.errors import RetryLater
+from silt.target.log import parse
 
 INSERT = "INSERT INTO t VALUES (?, ?)"
 
@@ -325,7 +326,7 @@ def test_rival_commits_between_read_and_commit(
         return append(table, reader, **more)
 
     _wrapped(monkeypatch, overtaken)
-    mine = site.one().rows
+    mine = ok(site).rows
     assert (by_rival, mine) == ([15], 0)
     same(site)
 
@@ -435,16 +436,17 @@ def _half(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def _data(table: Path) -> Path:
-    return max(table.glob("*.parquet"), key=lambda path: path.stat().st_mtime_ns)
+def _data(table: Path, number: int) -> Path:
+    """The data file that a version added."""
+    return table / parse(number, entry(table, number).read_bytes()).adds[0].path
 
 
 TORN: dict[str, Callable[[Path, int], object]] = {
     "entry of 0 bytes": lambda table, last: entry(table, last).write_bytes(b""),
     "entry cut in a line": lambda table, last: _half(entry(table, last)),
     "entry cut before its txns": lambda table, last: _cut_before_txns(entry(table, last)),
-    "data file of 0 bytes": lambda table, last: _data(table).write_bytes(b""),
-    "data file missing": lambda table, last: _data(table).unlink(),
+    "data file of 0 bytes": lambda table, last: _data(table, last).write_bytes(b""),
+    "data file missing": lambda table, last: _data(table, last).unlink(),
 }
 
 
@@ -460,18 +462,22 @@ def test_torn_last_entry_is_redone(site: kit.Site, fault: str, new: bool) -> Non
     same(site)
 
 
-@pytest.mark.parametrize("fault", ["entry of 0 bytes", "entry cut before its txns"])
+@pytest.mark.parametrize("fault", ["entry of 0 bytes", "entry cut before its txns", "data file of 0 bytes"])
 def test_torn_entry_that_others_build_on_is_held(site: kit.Site, fault: str) -> None:
     """Nothing can be guessed: held, in the next cycle of the same process too, until it is mended."""
-    whole = entry(site.folder / "lake" / "t", 2).read_bytes()
-    TORN[fault](site.folder / "lake" / "t", 2)
+    table = site.folder / "lake" / "t"
+    damaged = {path: path.read_bytes() for path in (_data(table, 2), entry(table, 2))}
+    TORN[fault](table, 2)
+    names = sorted(path.name for path in table.rglob("*"))
     site.sql((INSERT, rows(31, 33)))
     with resident(site) as handles:
         for _ in range(2):
             result = site.one(handles=handles)
             assert (result.state, result.rows) == ("held", 0), (result.state, result.error)
             assert result.error.rule == "4.6"
-    entry(site.folder / "lake" / "t", 2).write_bytes(whole)
+    assert sorted(path.name for path in table.rglob("*")) == names, "nothing is moved"
+    for path, whole in damaged.items():
+        path.write_bytes(whole)
     ok(site, 3)
     same(site)
 
@@ -507,7 +513,7 @@ def test_everything_is_on_disk_before_a_cycle_counts_as_done(
         ok(site, 3, handles=handles)
     table = site.folder / "lake" / "t"
     names = {str(Path(path).relative_to(site.folder)) for path in synced}
-    assert {f"lake/t/{_data(table).name}", "lake/t", "lake/t/_delta_log", "lake"} <= names
+    assert {f"lake/t/{_data(table, version(site)).name}", "lake/t", "lake/t/_delta_log", "lake"} <= names
     assert f"lake/t/_delta_log/{version(site):020d}.json" in names
 
 

@@ -431,3 +431,25 @@ def test_view_whose_declared_key_is_not_unique_is_refused(site: kit.Site) -> Non
     assert result.state in ("held", "failing")
     assert result.rows == 0
     assert site.lake("t") == []
+
+
+def test_rows_that_get_lost_while_they_are_read(site: kit.Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader counts: where fewer rows come than the snapshot holds, nothing is committed."""
+    site.sql(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)", (INSERT, [(n, f"a{n}") for n in range(1, 21)])
+    )
+    site.write("  t:\n")
+    from silt.source import read
+
+    assembled = read._assembled
+
+    def loses_one(job: object, keys: object, columns: object) -> object:
+        batch = assembled(job, keys, columns)
+        return batch.slice(1)
+
+    monkeypatch.setattr(read, "_assembled", loses_one)
+    result = site.one()
+    assert (result.state, result.rows) == ("failing", 0)
+    assert "19 rows were read of t where 20 had been counted" in str(result.error)
+    monkeypatch.setattr(read, "_assembled", assembled)
+    same(site)

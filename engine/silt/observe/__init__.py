@@ -8,21 +8,21 @@ from __future__ import annotations
 
 from silt.observe.claim import check_claimed, check_foreign, predicate
 from silt.observe.handles import Handles, Lake
-from silt.observe.look import Look, Standing, Vanished, examine, vanished
+from silt.observe.look import Known, Look, Standing, examine, known
 from silt.observe.outlook import outlook
 from silt.observe.seen import look
 
 __all__ = [
     "Handles",
+    "Known",
     "Lake",
     "Look",
     "Standing",
-    "Vanished",
     "check_claimed",
     "check_foreign",
     "examine",
+    "known",
     "look",
     "outlook",
     "predicate",
-    "vanished",
 ]

@@ -2,40 +2,52 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from silt import target
 from silt.manifest.model import Stream
 from silt.plan.model import Part, StreamPlan
-from silt.plan.verdict import GoOn, Hold, ReRead, Restart, Verdict, Wait, definition, renamed, verdict
+from silt.plan.verdict import (
+    GoOn,
+    Hold,
+    ReRead,
+    Restart,
+    Verdict,
+    Wait,
+    definition,
+    mostly_there,
+    renamed,
+    verdict,
+)
 from silt.plan.window import ceiling, shape, window_start
 from silt.position import Position, decode, parse_app
 from silt.shapes import Evidence, Key, Order
 from silt.source import evidence as ev
 from silt.source.evidence import Window
-from silt.source.open import Connection
+from silt.source.open import Connection, identity
 
 NOTHING = Window(lo=None, hi=None, rows=0, scanned=0, last=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Vanished:
-    """The position of a database of the same stream that the source no longer has."""
+class Known:
+    """The position of another database of the same stream; `gone` where the source no longer has it."""
 
     database: str
     position: Position
+    gone: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """What the table says of one (stream, database): its batch number and position.
 
-    `vanished` are, where it has no position, the stream's positions of databases whose file is gone.
+    `known` are, where it has no position, those of the stream's other databases.
     """
 
     batch: int
     position: Position | None
-    vanished: tuple[Vanished, ...] = ()
+    known: tuple[Known, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,26 +142,30 @@ def examine(
     )
 
 
-def vanished(table: target.Table, plan: StreamPlan, *, manifest: str, node: str) -> tuple[Vanished, ...]:
-    """Positions in `table` of databases of the stream that its source no longer has."""
+def known(table: target.Table, plan: StreamPlan, *, manifest: str, node: str) -> tuple[Known, ...]:
+    """The positions in `table` of the stream's databases."""
     found = []
     for name in table.txns:
         app = parse_app(name)
         mine = app is not None and (app.manifest, app.node, app.stream) == (manifest, node, plan.stream.name)
-        if app is None or not mine or app.database in plan.found:
+        if app is None or not mine:
             continue
         if (position := decode(table.position(name)[1])) is not None:
-            found.append(Vanished(database=app.database, position=position))
+            gone = app.database not in plan.found
+            found.append(Known(database=app.database, position=position, gone=gone))
     return tuple(found)
 
 
 def _renamed_from(part: Part, connection: Connection, standing: Standing) -> Hold | None:
-    """A hold where the rows are those of a database that vanished; asked once, before its first batch."""
-    for gone in standing.vanished:
-        if gone.position.definition == definition(order_of(part)):
-            seen = ev.gather(connection, part.extract, gone.position).sightings
-            if (hold := renamed(gone.database, seen)) is not None:
-                return hold
+    """A hold where file or rows are those of another database; asked once, before its first batch."""
+    file = identity(connection.path) if standing.known else None
+    for other in standing.known:
+        if file is not None and other.position.rows and other.position.file == astuple(file) and file.birth:
+            return renamed(other.database, "this very file was replicated")
+        if other.gone and other.position.definition == definition(order_of(part)):
+            seen = ev.gather(connection, part.extract, other.position).sightings
+            if mostly_there(seen):
+                return renamed(other.database, "its rows were replicated")
     return None
 
 

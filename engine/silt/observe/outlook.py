@@ -10,7 +10,7 @@ from silt.errors import Held, SiltError
 from silt.manifest.model import Stream
 from silt.observe.claim import check_claimed, check_foreign
 from silt.observe.handles import Handles
-from silt.observe.look import Look, Standing, Vanished, examine, vanished
+from silt.observe.look import Known, Look, Standing, examine, known
 from silt.plan.build import state_of
 from silt.plan.model import Action, Outlook, Part, Plan, StreamPlan, TablePlan
 from silt.plan.verdict import Hold, ReRead, Restart, Wait
@@ -111,17 +111,17 @@ def _standings(
 ) -> Iterator[tuple[Part, Standing]]:
     """Every part with its position; read through the resident handle, which `look` has refreshed."""
     manifest = handles.manifest
-    gone: tuple[Vanished, ...] = ()
+    others: tuple[Known, ...] = ()
     with handles.lake(manifest.target(table.target), table.into) as lake:
         if lake.table is not None:
             check_claimed(lake.table, plan, table)
             total.notes.extend(check_foreign(lake.table, table))
         payloads = {p.app: lake.table.position(p.app) if lake.table else (0, b"") for p in table.parts}
         if lake.table is not None and any(not batch for batch, _ in payloads.values()):
-            gone = vanished(lake.table, plan, manifest=manifest.name, node=manifest.node)
+            others = known(lake.table, plan, manifest=manifest.name, node=manifest.node)
     for part in table.parts:
         batch, payload = payloads[part.app]
-        yield part, Standing(batch=batch, position=decode(payload), vanished=() if batch else gone)
+        yield part, Standing(batch=batch, position=decode(payload), known=() if batch else others)
 
 
 def _part(

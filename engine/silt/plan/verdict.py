@@ -95,17 +95,20 @@ def verdict(
     return _compared(position, evidence, order, on_reset)
 
 
-def renamed(name: str, sightings: tuple[Sighting, ...]) -> Hold | None:
-    """Whether a database without a position is `name`, whose file is gone, under another name (DESIGN 4.4).
+def mostly_there(sightings: tuple[Sighting, ...]) -> bool:
+    """Whether a database without a position is one whose file is gone, by that one's witnesses (DESIGN 4.4).
 
-    `sightings` are of `name`'s witnesses.  At least half must match: databases that are made from one
-    template begin with the same rows, and witnesses stand densest at the last ones.
+    At least half must match: databases that are made from one template begin with the same rows, and
+    witnesses stand densest at the last ones.
     """
     matching = sum(s.found == "match" for s in sightings)
-    if not matching or matching * 2 < len(sightings):
-        return None
+    return bool(matching) and matching * 2 >= len(sightings)
+
+
+def renamed(name: str, seen: str) -> Hold:
+    """Sent again under another name, the rows of `name` would be doubled (DESIGN 4.4)."""
     return Hold(
-        why=f"its rows were replicated as database {name!r}, whose file is gone: it was renamed",
+        why=f"{seen} as database {name!r}: it was renamed",
         rule="4.4",
         hint=f"give the file its old name back, or rebuild: {REBUILD}",
     )

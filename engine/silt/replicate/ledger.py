@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from silt import target
 from silt.errors import Fenced, SiltError
-from silt.observe import Lake, Standing, Vanished, check_claimed, check_foreign, vanished
+from silt.observe import Known, Lake, Standing, check_claimed, check_foreign, known
 from silt.plan.model import Part, StreamPlan, TablePlan
 from silt.position import Position, decode, encode, pack
 from silt.source.read import schema
@@ -118,12 +118,12 @@ class Ledger:
 
     def standing(self, part: Part) -> Standing:
         batch, payload = self.table.position(part.app)
-        return Standing(batch=batch, position=decode(payload), vanished=() if batch else self._vanished)
+        return Standing(batch=batch, position=decode(payload), known=() if batch else self._known)
 
     @cached_property
-    def _vanished(self) -> tuple[Vanished, ...]:
+    def _known(self) -> tuple[Known, ...]:
         """Asked for only where a database is new; others' positions do not move while this ledger lives."""
-        return vanished(self.table, self._plan, manifest=self._manifest, node=self._node)
+        return known(self.table, self._plan, manifest=self._manifest, node=self._node)
 
     # --- what others did ---
 
@@ -154,7 +154,13 @@ class Ledger:
         if self._landed(drafts, accepted=failure is None):
             self._lake.sync()
             return self.table.version
-        raise failure or Fenced("another process committed this batch first", on=self._lake.uri)
+        if failure is None or self._overtaken(drafts):
+            raise Fenced("another process committed this batch first", on=self._lake.uri) from failure
+        raise failure
+
+    def _overtaken(self, drafts: Iterable[Draft]) -> bool:
+        """Whether a rival's batch stands where one of ours was to be."""
+        return any(self.standing(draft.part).batch >= draft.batch for draft in drafts)
 
     def _landed(self, drafts: Iterable[Draft], *, accepted: bool) -> bool:
         return all(self._is_there(draft, accepted=accepted) for draft in drafts)
