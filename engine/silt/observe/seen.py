@@ -21,6 +21,7 @@ from silt.source.census import census
 from silt.source.clone import reflect
 from silt.source.cursor import detect
 from silt.source.open import find
+from silt.target.failures import Unreachable
 
 Select = Callable[[Stream], bool]
 
@@ -92,7 +93,8 @@ def look(manifest: Manifest, handles: Handles, *, select: Select | None = None) 
         raise manifests.ManifestInvalid(expansion.problems)
     wanted = [s for s in expansion.streams if select is None or select(s)]
     sharing = _sharing(expansion.streams)
-    plans = tuple(_plan(s, manifest, handles, reflected, errors, sharing) for s in wanted)
+    dead: dict[str, SiltError] = {}
+    plans = tuple(_plan(s, manifest, handles, reflected, (errors, dead), sharing) for s in wanted)
     notes = [
         note for o in manifest.sources if o.name in reflected for note in _left_out(o, reflected[o.name])
     ]
@@ -127,18 +129,27 @@ def _plan(
     manifest: Manifest,
     handles: Handles,
     reflected: Mapping[str, tuple[_Reflected, ...]],
-    errors: Mapping[str, SiltError],
+    failed: tuple[Mapping[str, SiltError], dict[str, SiltError]],
     sharing: Mapping[tuple[str, str], list[str]],
 ) -> StreamPlan:
-    if stream.enabled and (error := errors.get(stream.source)) is not None:
+    """One stream's plan; `failed` are the sources and the targets that cannot be reached, by name.
+
+    A store that does not answer is asked once: sixty streams would wait for it sixty times.
+    """
+    errors, dead = failed
+    error = errors.get(stream.source) or dead.get(stream.target)
+    if stream.enabled and error is not None:
         return StreamPlan(stream=stream, state="failing", error=error)
     origin = manifest.source(stream.source)
     at = manifest.target(stream.target)
     try:
         lakes = _lakes(stream, at, handles, reflected[stream.source]) if stream.enabled else {}
         databases = tuple(_see(stream, r, manifest, origin, handles, lakes) for r in reflected[stream.source])
-    except SiltError as error:
-        return StreamPlan(stream=stream, state=state_of(error), error=error)
+    except Unreachable as silent:
+        dead[stream.target] = Unreachable(silent.what, on=at.uri, why=silent.why, hint=silent.hint)
+        return StreamPlan(stream=stream, state="failing", error=silent)
+    except SiltError as wrong:
+        return StreamPlan(stream=stream, state=state_of(wrong), error=wrong)
     others = tuple(n for n in sharing.get((stream.target, stream.into), ()) if n != stream.name)
     return build(
         Seen(

@@ -518,7 +518,11 @@ def explained(error: BaseException, connection: Connection) -> SiltError:
             hint="another program is writing; a longer `busy_timeout` on the source waits longer",
         )
     if "file is not a database" in text:
-        return UserError("this is not a SQLite database, or it is encrypted", on=path, hint="check the path")
+        return UserError(
+            "this is not a SQLite database, or it is encrypted",
+            on=path,
+            hint="check the path; of an encrypted database silt reads a plain copy only",
+        )
     if "malformed" in text and "JSON" not in text:
         return UserError(
             "the database is corrupt",

@@ -461,7 +461,7 @@ def _misfit(connection: Connection, job: _Job, slot: Slot, value: Value, at: str
     name = slot.field.source
     other = (
         ""
-        if slot.stored == "text"
+        if slot.field.type == "string"
         else f", or give the column another type: columns: {{{name}: {{type: string}}}}"
     )
     held = f"{storage_class(value)} {shown(value)}{at}"

@@ -438,7 +438,11 @@ def _refuse_others(store: Store) -> None:
     """Raise `UserError` where there is something else than a table."""
     others = [name for name in store.files().names("") if name != LOG]
     if others:
-        raise _no_table(store, f"it holds {len(others)} other files, {others[0]} among them")
+        raise _no_table(store, f"it holds {others[0]!r}{_and_more(len(others) - 1)}")
+
+
+def _and_more(number: int) -> str:
+    return f" and {number:,} more" if number else ""
 
 
 def _no_table(store: Store, why: str) -> UserError:
