@@ -349,6 +349,22 @@ def test_tie_that_went_away(site: kit.Site) -> None:
     assert sorted(site.column("t", "key")) == ["a", "b", "bb", "c", "d", "e", "f"]
 
 
+@pytest.mark.parametrize("second", ["00", "01"], ids=["last second", "earlier second"])
+def test_tie_that_comes_while_the_last_row_goes(site: kit.Site, second: str) -> None:
+    """The last row is deleted, and another comes in below what is left at its time: read once."""
+    rows = [(f"{second}{k}", f"2024-05-01 10:00:{second}") for k in "aceg"]
+    gone = [("z", "2024-05-01 10:00:01")]
+    site.sql(TIES["WITHOUT ROWID"], (INSERT, rows), (INSERT, gone))
+    site.write("  t: {cursor: ts}\n")
+    ok(site, 5)
+    site.sql("DELETE FROM t WHERE key = 'z'", (INSERT, (f"{second}b", f"2024-05-01 10:00:{second}")))
+    ok(site, 1)
+    site.sql((INSERT, ("y", "2024-05-01 10:00:05")))
+    ok(site, 1)
+    ok(site, 0)
+    assert sorted(site.column("t", "key")) == sorted([k for k, _ in rows] + [f"{second}b", "y", "z"])
+
+
 def test_ties_without_their_key_in_the_lake_are_held(site: kit.Site) -> None:
     """Which of the rows at the position's value are new cannot be told: held, not doubled."""
     site.sql("CREATE TABLE t (key TEXT PRIMARY KEY, ts TEXT, v TEXT) WITHOUT ROWID")

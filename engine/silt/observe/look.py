@@ -195,7 +195,7 @@ def _again(
     if position is None or position.key is None:
         return None, False
     if isinstance(judged, ReRead) and not judged.at_ties:
-        return _upto(part, connection, judged.after, position.key), False
+        return _upto(part, connection, _first_in_doubt(part, connection, judged.after), position.key), False
     if (value := window_start(part, stream.cursor, position.key)) is not None:
         after = ev.before(connection, part.extract, value, inclusive=True)
         return _upto(part, connection, after, position.key), True
@@ -203,6 +203,13 @@ def _again(
         after = ev.before(connection, part.extract, position.key[0], inclusive=False)
         return _upto(part, connection, after, position.key), True
     return None, False
+
+
+def _first_in_doubt(part: Part, connection: Connection, after: Key | None) -> Key | None:
+    """After which key to read again: where ties do not rise, rows may have come in below `after`, too."""
+    if after is None or order_of(part).rises:
+        return after
+    return ev.before(connection, part.extract, after[0], inclusive=False)
 
 
 def _upto(part: Part, connection: Connection, lo: Key | None, hi: Key) -> Window:
