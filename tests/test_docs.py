@@ -1,0 +1,62 @@
+"""The pages of docs/ say what is so."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kit import Site
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def documented(verb: str) -> list[str]:
+    """The fields that docs/json.md names for a verb, as paths (`streams[].rows`)."""
+    page = (DOCS / "json.md").read_text(encoding="utf-8")
+    section = page.split(f"\n## {verb}\n")[1].split("\n## ")[0]
+    paths: list[str] = []
+    for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE):
+        names = re.findall(r"`([^`]+)`", row)
+        prefix = names[0].rpartition(".")[0] if "[]" in names[0] else ""
+        paths += [name if not prefix or "[]" in name else f"{prefix}.{name}" for name in names]
+    return paths
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    made = Site(tmp_path_factory.mktemp("docs"))
+    made.sql("create table t(id integer primary key, v text)", "insert into t(v) values ('a'), ('b')")
+    made.write("  t: {}\n")
+    return made
+
+
+def printed(site: Site, *arguments: str) -> dict:
+    done = subprocess.run(
+        [sys.executable, "-m", "silt", *arguments, "--json"], cwd=site.folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments"),
+    [
+        ("validate", ["validate", "silt.yaml"]),
+        ("plan", ["plan", "silt.yaml"]),
+        ("run --once", ["run", "silt.yaml", "--once"]),
+        ("status", ["status", "silt.yaml"]),
+    ],
+)
+def test_json_has_every_documented_field(site: Site, verb: str, arguments: list[str]) -> None:
+    """docs/json.md names fields of `--json`; each is there."""
+    answer = printed(site, *arguments)
+    paths = documented(verb)
+    assert paths
+    for path in paths:
+        holder, _, name = path.rpartition("[].")
+        assert name in (answer[holder][0] if holder else answer), path
