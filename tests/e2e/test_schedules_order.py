@@ -200,6 +200,19 @@ def test_late_time_is_found_by_lookback(site: kit.Site, form: str) -> None:
     ok(site, 0)
 
 
+def test_late_time_while_the_last_row_goes(site: kit.Site) -> None:
+    """The last row is deleted, one comes in late, and the position jumps: `lookback` still finds it."""
+    rows = [(n, f"2024-05-01 10:{n:02}:00") for n in range(1, 21)]
+    site.sql(TIMED, (INSERT, rows))
+    site.write("  t: {cursor: {column: ts, lookback: 10m}}\n")
+    ok(site, 20)
+    site.sql("DELETE FROM t WHERE id = 20")
+    site.sql((INSERT, [(30, "2024-05-01 10:15:30"), (31, "2024-05-01 12:00:00")]))
+    ok(site, 2)
+    ok(site, 0)
+    assert sorted(site.column("t", "id")) == [*range(1, 21), 30, 31]
+
+
 def test_lookback_is_not_warned_about(site: kit.Site) -> None:
     """Who declared a lookback needs no advice to declare one."""
     site.sql(TIMED, (INSERT, [(n, f"2024-05-01 10:0{n}:00") for n in (1, 2, 3)]))

@@ -51,11 +51,19 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """A window that holds rows, to be compared with the slice: `by_key` alone, else by key and content."""
+
+    window: Window
+    by_key: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
     """What stands, what was seen, what to read.
 
-    `window` holds the rows past the position; `again` is a window at or before it that is compared
-    with the slice (`by_key`, else by key and content); `nulls` the rowids of new rows whose cursor
+    `window` holds the rows past the position; `again` what lies at or before it and is compared with
+    the slice; `nulls` the rowids of new rows whose cursor
     is NULL, `null_rows` how many.  After a hold or a wait there is nothing to read.
     """
 
@@ -63,8 +71,7 @@ class Look:
     evidence: Evidence
     verdict: Verdict
     window: Window = NOTHING
-    again: Window | None = None
-    by_key: bool = False
+    again: tuple[Again, ...] = ()
     nulls: tuple[int | None, int] | None = None
     null_rows: int = 0
 
@@ -129,14 +136,12 @@ def examine(
     position = None if isinstance(judged, Restart) else standing.position
     lo = _start(part, stream, connection, judged, position)
     nulls, null_rows = _null_range(part, connection, evidence, position)
-    again, by_key = _again(part, stream, connection, judged, position)
     return Look(
         standing=standing,
         evidence=evidence,
         verdict=judged,
         window=ev.window(connection, part.extract, lo, goal or evidence.high, max_rows=max_rows),
-        again=again,
-        by_key=by_key,
+        again=_again(part, stream, connection, judged, position),
         nulls=nulls,
         null_rows=null_rows,
     )
@@ -190,23 +195,33 @@ def _start(
 
 def _again(
     part: Part, stream: Stream, connection: Connection, judged: Verdict, position: Position | None
-) -> tuple[Window | None, bool]:
-    """The rows at or before the position to compare with the slice, and whether by key alone."""
+) -> tuple[Again, ...]:
+    """The rows at or before the position to compare with the slice: those in doubt, then the lookback's."""
     if position is None or position.key is None:
-        return None, False
-    if isinstance(judged, ReRead) and not judged.at_ties:
-        return _upto(part, connection, _first_in_doubt(part, connection, judged.after), position.key), False
-    if (value := window_start(part, stream.cursor, position.key)) is not None:
-        after = ev.before(connection, part.extract, value, inclusive=True)
-        return _upto(part, connection, after, position.key), True
+        return ()
+    end, doubt = position.key, None
     if isinstance(judged, ReRead):
-        after = ev.before(connection, part.extract, position.key[0], inclusive=False)
-        return _upto(part, connection, after, position.key), True
-    return None, False
+        start = _first_in_doubt(part, connection, judged, position.key)
+        doubt = Again(window=_upto(part, connection, start, end), by_key=judged.at_ties)
+    late = _lookback(part, stream, connection, end, doubt)
+    return tuple(again for again in (doubt, late) if again is not None and again.window.rows)
 
 
-def _first_in_doubt(part: Part, connection: Connection, after: Key | None) -> Key | None:
-    """After which key to read again: where ties do not rise, rows may have come in below `after`, too."""
+def _lookback(
+    part: Part, stream: Stream, connection: Connection, key: Key, doubt: Again | None
+) -> Again | None:
+    """What `lookback` reads again and `doubt` does not: nothing where that begins earlier."""
+    value = window_start(part, stream.cursor, key)
+    end = doubt.window.lo if doubt else key
+    if value is None or end is None:
+        return None
+    start = ev.before(connection, part.extract, value, inclusive=True)
+    return Again(window=_upto(part, connection, start, end), by_key=True)
+
+
+def _first_in_doubt(part: Part, connection: Connection, judged: ReRead, key: Key) -> Key | None:
+    """After which key to read again: where ties do not rise, rows may have come in below it, too."""
+    after = key if judged.at_ties else judged.after
     if after is None or order_of(part).rises:
         return after
     return ev.before(connection, part.extract, after[0], inclusive=False)

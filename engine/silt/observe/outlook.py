@@ -164,7 +164,7 @@ def _verdict(part: Part, seen: Look, total: _Sum) -> None:
         case Restart():
             total.act(Action(kind="restart", text="read the new database from its start"))
         case ReRead():
-            rows = seen.again.rows if seen.again else 0
+            rows = sum(again.window.rows for again in seen.again)
             total.act(Action(kind="reread", text=f"compare {rows:,} rows with the slice"))
     if seen.evidence.deferred:
         total.act(Action(kind="defer", text=f"defer {seen.evidence.deferred:,} rows of the future"))

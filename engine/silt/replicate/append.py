@@ -154,7 +154,7 @@ class AppendCycle:
                 raise Held(why, rule=rule, on=part.database.path, hint=hint)
             case Wait(why=why):
                 self._tally.waiting.append(f"{part.database.name}: {why}")
-        return look if look.moves or (look.again and look.again.rows) else None
+        return look if look.moves or look.again else None
 
     # --- the position that the batch leads to ---
 
@@ -219,11 +219,12 @@ class AppendCycle:
 
     def _lacking(self, part: Part, snapshot: Snapshot, look: Look) -> list[pa.RecordBatch]:
         """Rows read again that the slice lacks."""
-        again = look.again
-        if again is None or not again.rows:
-            return []
-        batches = stream(snapshot, part.extract, again.lo, again.hi, again.rows)
-        return less_held(batches, self._ledger.table, part, by_key=look.by_key)
+        lacking = []
+        for again in look.again:
+            window = again.window
+            batches = stream(snapshot, part.extract, window.lo, window.hi, window.rows)
+            lacking += less_held(batches, self._ledger.table, part, by_key=again.by_key)
+        return lacking
 
     def _draft(self, part: Part, snapshot: Snapshot, look: Look, rows: int) -> Draft:
         position = self._next_position(part, snapshot.first, look)
