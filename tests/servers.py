@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import socket
 import subprocess
@@ -115,4 +116,59 @@ def refusing_server(status: int = 403, code: str = "AccessDenied") -> Iterator[i
     with ThreadingHTTPServer(("127.0.0.1", 0), Refuse) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield int(server.server_port)
+        server.shutdown()
+
+
+@dataclass
+class LosingProxy:
+    """An S3 behind which one reply is lost: the request is carried out, the answer never comes."""
+
+    port: int
+    lost: list[str]
+
+
+@contextlib.contextmanager
+def losing_proxy(behind: int, *, path: str) -> Iterator[LosingProxy]:
+    """Passes requests on to an S3 at port `behind`; the reply to the first PUT of `path` is lost."""
+    proxy = LosingProxy(port=0, lost=[])
+
+    class Pass(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            onward = http.client.HTTPConnection("127.0.0.1", behind, timeout=20)
+            onward.request(self.command, self.path, body=body, headers=dict(self.headers))
+            answer = onward.getresponse()
+            content = answer.read()
+            onward.close()
+            if self.command == "PUT" and self.path.endswith(path) and not proxy.lost:
+                proxy.lost.append(f"{answer.status} {self.path}")
+                self.close_connection = True
+                return
+            self.send_response(answer.status)
+            for name, value in answer.getheaders():
+                if name.lower() not in (
+                    "content-length",
+                    "connection",
+                    "transfer-encoding",
+                    "date",
+                    "server",
+                ):
+                    self.send_header(name, value)
+            length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(content))
+            self.send_header("Content-Length", length or "0")
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815 -- the names that http.server calls
+
+        def log_message(self, *_: object) -> None:
+            """Nothing: the test's output stays clean."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Pass) as server:
+        server.daemon_threads = True
+        proxy.port = int(server.server_port)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield proxy
         server.shutdown()

@@ -1,0 +1,184 @@
+"""The whole way to S3, through the command: a real server that honours If-None-Match (moto)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clirun import silt, start
+from deltalake import DeltaTable
+from kit import difference, doubled, lake, sql
+from servers import S3, free_port, losing_proxy, s3_options, s3_server, silent_server
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3]:
+    with s3_server() as server:
+        yield server
+
+
+TENANTS = ("acme", "bolt", "cyan")
+STREAMS = """\
+  t: {source: app, batch: {max_rows: 100}}
+  settings: {source: app, mode: overwrite}
+  orders: {source: tenants}
+"""
+
+
+def _write(folder: Path, root: str, options: dict[str, str], streams: str = STREAMS) -> None:
+    """A manifest whose target is on S3."""
+    given = "".join(f"      {name}: '{value}'\n" for name, value in options.items())
+    (folder / "silt.yaml").write_text(
+        "version: 1\nname: plant\nnode: ${NODE_ID:?set NODE_ID}\n"
+        "sources:\n  app: ./app.db\n  tenants: ./tenants/*.db\n"
+        f"targets:\n  lake:\n    uri: s3://lake/{root}\n    storage_options:\n{given}"
+        f"streams:\n{streams}"
+    )
+
+
+def _databases(folder: Path, rows: int = 250) -> None:
+    numbers = f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})"
+    sql(
+        folder / "app.db",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)",
+        f"INSERT INTO t {numbers} SELECT i, 'v' || i FROM n",
+        "CREATE TABLE settings (name TEXT PRIMARY KEY, value REAL)",
+        "INSERT INTO settings VALUES ('a', 1.5), ('b', NULL)",
+    )
+    (folder / "tenants").mkdir()
+    for name in TENANTS:
+        sql(
+            folder / "tenants" / f"{name}.db",
+            "CREATE TABLE orders (id INTEGER PRIMARY KEY, item TEXT)",
+            f"INSERT INTO orders (item) VALUES ('{name} 1'), ('{name} 2')",
+        )
+
+
+def _run(folder: Path, node: str = "n1") -> dict[str, Any]:
+    """`silt run --once`: its streams by name."""
+    done = silt("run", "silt.yaml", "--once", "--json", cwd=folder, NODE_ID=node)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {stream["name"]: stream for stream in json.loads(done.stdout)["streams"]}
+
+
+def _rows(s3: S3, root: str, table: str) -> list[dict[str, Any]]:
+    return lake(f"s3://lake/{root}/{table}", s3.options)
+
+
+def test_append_group_commit_overwrite_and_a_wiped_device(s3: S3, tmp_path: Path) -> None:
+    """All modes arrive once, with their node; a device without its state goes on from the lake."""
+    first = tmp_path / "first"
+    first.mkdir()
+    _databases(first)
+    _write(first, "life", s3.options)
+    ran = _run(first)
+    assert [ran[name]["batches"] for name in ("t", "settings", "orders")] == [3, 1, 1]
+    assert {row["_silt_node"] for table in ran for row in _rows(s3, "life", table)} == {"n1"}
+    second = tmp_path / "second"  # another folder: no state, no path in common
+    shutil.copytree(first / "tenants", second / "tenants")
+    shutil.copy(first / "app.db", second)
+    _write(second, "life", s3.options)
+    assert [stream["rows"] for stream in _run(second).values()] == [0, 0, 0]
+    sql(second / "app.db", "INSERT INTO t (v) VALUES ('new')", "DELETE FROM settings WHERE name = 'a'")
+    sql(second / "tenants" / "bolt.db", "INSERT INTO orders (item) VALUES ('bolt 3')")
+    assert {name: stream["rows"] for name, stream in _run(second).items()} == {
+        "t": 1,
+        "settings": 1,
+        "orders": 1,
+    }
+    for table in ("t", "settings"):
+        assert difference(sql(second / "app.db", f"SELECT * FROM {table}"), _rows(s3, "life", table)) == (
+            0,
+            0,
+        )
+    orders = sorted((row["_silt_database"], row["id"], row["item"]) for row in _rows(s3, "life", "orders"))
+    assert orders == sorted([*((n, i, f"{n} {i}") for n in TENANTS for i in (1, 2)), ("bolt", 3, "bolt 3")])
+
+
+def test_two_nodes_share_tables(s3: S3, tmp_path: Path) -> None:
+    """Two machines write to the same tables: each replaces, and goes on from, its own slice only."""
+    for node in ("n1", "n2"):
+        (tmp_path / node).mkdir()
+        _databases(tmp_path / node, rows=3)
+        _write(tmp_path / node, "shared", s3.options)
+        _run(tmp_path / node, node)
+    sql(tmp_path / "n2" / "app.db", "DELETE FROM settings", "INSERT INTO settings VALUES ('z', 0.0)")
+    _run(tmp_path / "n2", "n2")
+    rows = _rows(s3, "shared", "settings")
+    assert sorted((row["_silt_node"], row["name"]) for row in rows) == [("n1", "a"), ("n1", "b"), ("n2", "z")]
+    assert doubled((row["_silt_node"], row["id"]) for row in _rows(s3, "shared", "t")) == []
+    assert len(_rows(s3, "shared", "t")) == 6
+
+
+def test_a_node_is_required(s3: S3, tmp_path: Path) -> None:
+    """A remote target without a node: exit 1, one problem, nothing written."""
+    _databases(tmp_path, rows=3)
+    _write(tmp_path, "nobody", s3.options)
+    unset = silt("run", "silt.yaml", "--once", cwd=tmp_path)
+    assert (unset.returncode, "set NODE_ID" in unset.stderr) == (1, True)
+    text = (tmp_path / "silt.yaml").read_text()
+    (tmp_path / "silt.yaml").write_text(text.replace("node: ${NODE_ID:?set NODE_ID}\n", ""))
+    absent = silt("run", "silt.yaml", "--once", cwd=tmp_path)
+    assert absent.returncode == 1
+    assert "node" in absent.stderr
+    assert not DeltaTable.is_deltatable("s3://lake/nobody/t", storage_options=s3.options)
+
+
+def test_four_processes_create_and_fill_a_table(s3: S3, tmp_path: Path) -> None:
+    """Four `run --once` at the same moment with states of their own: one table, each row in it once."""
+    _databases(tmp_path)
+    _write(tmp_path, "race", s3.options, "  t: {source: app, batch: {max_rows: 100}}\n")
+    manifest = (tmp_path / "silt.yaml").read_text()
+    (tmp_path / "silt.yaml").write_text(f"state_dir: ${{STATE_DIR}}\n{manifest}")
+    command = ("run", "silt.yaml", "--once", "--json")
+    rivals = [start(*command, cwd=tmp_path, NODE_ID="n1", STATE_DIR=f"./state{n}") for n in range(4)]
+    reports = [rival.communicate(timeout=100) for rival in rivals]
+    assert [rival.returncode for rival in rivals] == [0] * 4, reports
+    assert difference(sql(tmp_path / "app.db", "SELECT * FROM t"), _rows(s3, "race", "t")) == (0, 0)
+    history = DeltaTable("s3://lake/race/t", storage_options=s3.options).history()
+    assert [entry["operation"] for entry in history].count("CREATE TABLE") == 1
+    assert len(history) == 4, "a commit more than the batches need"
+
+
+def test_a_lost_reply(s3: S3, tmp_path: Path) -> None:
+    """The store commits, the answer is lost: the client's retry is refused, the rows are there once."""
+    _databases(tmp_path)
+    with losing_proxy(s3.port, path=f"/t/_delta_log/{2:020d}.json") as proxy:
+        _write(tmp_path, "lost", s3_options(proxy.port), "  t: {source: app, batch: {max_rows: 100}}\n")
+        ran = _run(tmp_path)
+    assert proxy.lost == [f"200 /lake/lost/t/_delta_log/{2:020d}.json"]
+    assert (ran["t"]["rows"], ran["t"]["version"]) == (250, 3)
+    assert difference(sql(tmp_path / "app.db", "SELECT * FROM t"), _rows(s3, "lost", "t")) == (0, 0)
+
+
+def _fails(folder: Path, port: int) -> tuple[dict[str, Any], float]:
+    _databases(folder, rows=3)
+    _write(folder, "dead", s3_options(port), "  t: {source: app}\n")
+    started = time.monotonic()
+    done = silt("run", "silt.yaml", "--once", "--json", cwd=folder, NODE_ID="n1")
+    assert done.returncode == 1
+    (stream,) = json.loads(done.stdout)["streams"]
+    return stream, time.monotonic() - started
+
+
+def test_nobody_listens(tmp_path: Path) -> None:
+    """An endpoint that refuses connections: exit 1 within 30 s; the error shows no secret."""
+    stream, seconds = _fails(tmp_path, free_port())
+    assert stream["state"] == "failing"
+    assert "the store does not answer" in json.dumps(stream["error"])
+    assert "not-to-be-shown" not in json.dumps(stream)
+    assert seconds < 30
+
+
+def test_nobody_answers(tmp_path: Path) -> None:
+    """An endpoint that accepts and stays silent: the same, within 30 s."""
+    with silent_server() as port:
+        stream, seconds = _fails(tmp_path, port)
+    assert stream["state"] == "failing"
+    assert "the store does not answer" in json.dumps(stream["error"])
+    assert seconds < 30
