@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from kit import Site
 
 DOCS = Path(__file__).parents[1] / "docs"
