@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
-from clirun import silt, sql, start
+from clirun import SILT, environment, silt, sql, start
 
 MANIFEST = """\
 version: 1
@@ -147,6 +150,36 @@ def test_unwritable_state_dir_is_a_warning(shop):
     assert "warning: state_dir" in done.stderr
     assert "cannot be written" in done.stderr
     assert counted(shop, "orders") == 3
+
+
+def test_terminal_shows_progress_in_place(shop):
+    """On a terminal a running stream has a line with rows, share, speed and time left, rewritten in place."""
+    rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) "
+    sql(shop / "shop.db", f"INSERT INTO orders (customer, total) {rows} SELECT 'c' || i, i FROM n")
+    text = (shop / "silt.yaml").read_text()
+    (shop / "silt.yaml").write_text(text.replace("{tags: [hot]}", "{batch: {max_rows: 5000}}"))
+    code = (
+        "import os, pty, sys\nout = bytearray()\n"
+        "def read(fd):\n    data = os.read(fd, 4096)\n    out.extend(data)\n    return b'.'\n"
+        "status = pty.spawn(sys.argv[1:], read)\nsys.stderr.write(out.decode())\n"
+        "sys.exit(os.waitstatus_to_exitcode(status))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *SILT, "run", "--once"],
+        cwd=shop,
+        env=environment(COLUMNS="90", TERM="xterm"),
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=90,
+    )
+    assert done.returncode == 0
+    shown = done.stderr
+    assert "\x1b[2K" in shown  # lines are rewritten, not added
+    running = re.search(r"orders +([#-]{12})  [\d,]+ / 300,003 +\d+%( +[\d,]+ rows/s +eta [^\r]+)?", shown)
+    assert running is not None, shown[-2000:]
+    assert re.search(r"orders +300,003 rows +v", shown)
+    assert "3 streams, 300,006 rows" in shown
 
 
 # --- plan -----------------------------------------------------------------------------------------

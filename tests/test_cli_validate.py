@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,27 @@ def test_there_are_recipes():
     """The recipes that the issue names are there to be checked."""
     names = {p.name for p in RECIPES.iterdir()}
     assert {"quickstart.yaml", "sensor.yaml", "uploader-config.yaml.example"} <= names
+
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def test_readme_manifest_is_valid(tmp_path):
+    """The manifest that the README shows runs past the validator."""
+    blocks = re.findall(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        (tmp_path / "plant.yaml").write_text(block)
+        done = silt("validate", "plant.yaml", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+
+
+def test_readme_names_only_verbs_and_flags_that_exist():
+    """Every `silt VERB` and `--flag` of the README is one that help knows."""
+    text = README.read_text(encoding="utf-8")
+    verbs = set(re.findall(r"^    silt ([a-z]+)", text, re.MULTILINE))
+    assert verbs
+    known = {verb: silt(verb, "--help").stdout for verb in (*verbs, "status")}
+    assert all("Usage: silt" in told for told in known.values())
+    flags = set(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", text))
+    assert flags <= set(re.findall(r"--[a-z-]+", "".join(known.values())))

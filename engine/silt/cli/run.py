@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import replace
 from signal import SIGPIPE
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -17,8 +18,12 @@ from silt.cli.signals import Interrupted, Stop, stop_on_signals
 
 if TYPE_CHECKING:
     from silt.manifest.model import Manifest
+    from silt.observe import Handles
     from silt.plan.model import Plan
     from silt.replicate.model import RunResult
+
+_COUNTING: Final = 0.5
+"""Seconds that counting pending rows may take before a run on a terminal."""
 
 
 def run(
@@ -89,9 +94,22 @@ def _cycle(manifest: Manifest, selection: Selection, stop: Stop, *, quiet: bool)
     with observe.Handles(manifest) as handles:
         planned = observe.look(manifest, handles, select=selection)
         console.err(f"warning: {words}" for words in selection.check())
-        with view(planned, quiet=quiet) as listen:
+        expected = {} if quiet or not sys.stdout.isatty() else _expected(planned, handles)
+        with view(planned, expected, quiet=quiet) as listen:
             result = replicate.run(planned, handles, listen=listen, stop=stop.event)
     return planned, result
+
+
+def _expected(planned: Plan, handles: Handles) -> dict[str, int]:
+    """Rows pending by stream, for a person who watches; counted briefly, left out where that takes longer.
+
+    Only appends: what an overwrite would write is known by reading its whole table.
+    """
+    from silt import observe
+
+    appends = tuple(p for p in planned.streams if p.stream.mode == "append")
+    outlooks = observe.outlook(replace(planned, streams=appends), handles, budget=_COUNTING)
+    return {o.stream: o.pending_rows for o in outlooks if o.pending_rows}
 
 
 def _remember(state: object, manifest: Manifest, result: RunResult, started: float) -> None:

@@ -149,7 +149,10 @@ def _would_do(entry: Entry) -> str:
     if not entry.outlook.actions:
         return "nothing: waiting" if entry.state == "waiting" else "nothing: up to date"
     about = f", about {size(entry.outlook.pending_bytes)}" if entry.outlook.pending_bytes else ""
-    return ", ".join(action.text for action in entry.outlook.actions) + about
+    kinds = {action.kind for action in entry.outlook.actions}
+    # The rows of a table to be made stand under `pending`; that it would be replaced says nothing more.
+    said = [a.text for a in entry.outlook.actions if not (a.kind == "replace" and "create" in kinds)]
+    return ", ".join(said) + about
 
 
 def _details(entry: Entry, *, every: bool, width: int) -> list[str]:
