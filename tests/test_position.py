@@ -20,7 +20,7 @@ from silt.position import (
     unpack,
 )
 
-names = st.text(min_size=1, max_size=12)
+names = st.one_of(st.text(min_size=1, max_size=12), st.text("a/#%2F", min_size=1, max_size=6))
 values = st.one_of(
     st.none(),
     st.integers(-(2**63), 2**63 - 1),

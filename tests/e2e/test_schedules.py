@@ -9,11 +9,14 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import kit
 import pytest
 from outcome import held
+
+from silt.source.open import identity
 
 Rows = list[tuple[int, str]]
 
@@ -115,6 +118,16 @@ def test_replaced_database_under_restart(restarting: kit.Site, fault: str) -> No
     settled(site, rows(1, 100), *REPLACED[fault])
     site.sql((INSERT, rows(151, 160, "b")))
     settled(site, rows(1, 100), *REPLACED[fault], rows(151, 160, "b"))
+
+
+def test_replaced_file_under_the_old_inode(restarting: kit.Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ext4 gives a re-created file the old inode: its birth time tells that it is another one."""
+    site = restarting
+    monkeypatch.setattr("silt.source.evidence.identity", lambda path: replace(identity(path), inode=7))
+    site.sql((INSERT, rows(101, 101)))
+    settled(site, rows(1, 101))
+    _replace(site, rows(1, 10, "b"))
+    settled(site, rows(1, 101), rows(1, 10, "b"))
 
 
 def test_replaced_database_with_the_same_rows_goes_on(site: kit.Site) -> None:

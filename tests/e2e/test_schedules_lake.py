@@ -376,6 +376,22 @@ def test_rival_creates_the_table_first(tmp_path: Path, monkeypatch: pytest.Monke
     same(site)
 
 
+def test_rival_creates_the_table_after_we_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between our look and our CREATE TABLE: the rival's table is taken as it is, its rows stay."""
+    site = kit.Site(tmp_path)
+    site.sql("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)", (INSERT, rows(1, 10)))
+    site.write("  t:\n")
+    looked = target.table.open_table
+
+    def overtaken(uri: str, options: Any) -> None:
+        monkeypatch.setattr("silt.target.table.open_table", looked)
+        ok(kit.Site(tmp_path), 10)
+
+    monkeypatch.setattr("silt.target.table.open_table", overtaken)
+    ok(site, 0)
+    same(site)
+
+
 def test_a_filter_that_lets_nothing_through_still_advances(site: kit.Site) -> None:
     """The position moves by an empty append; rows that were passed over are not counted again."""
     site.write("  t: {where: \"v <> 'skip'\"}\n")
