@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from silt import target
 from silt.errors import Held
 from silt.plan.model import Part, Slice, StreamPlan, TablePlan
@@ -21,12 +23,12 @@ def check_claimed(table: target.Table, plan: StreamPlan, table_plan: TablePlan) 
             raise _unclaimed(table, plan, part)
 
 
-def check_foreign(table: target.Table, table_plan: TablePlan) -> tuple[str, ...]:
-    """Raise `Held` where somebody took rows away after a position was built (DESIGN 4.5).
+def check_foreign(table: target.Table, parts: Iterable[Part]) -> tuple[str, ...]:
+    """Raise `Held` where somebody took rows away after a position of `parts` was built (DESIGN 4.5).
 
     Returns notes: on entries that can no longer be checked.
     """
-    positions = (decode(table.position(part.app)[1]) for part in table_plan.parts)
+    positions = (decode(table.position(part.app)[1]) for part in parts)
     since = min((position.built_on for position in positions if position is not None), default=None)
     facts = () if since is None else table.foreign_since(since)
     for fact in facts:

@@ -45,6 +45,23 @@ class _Sum:
         if action not in self.actions:
             self.actions.append(action)
 
+    def fail(self, error: SiltError) -> None:
+        self.errors.append(error)
+        self.exact = False
+
+    def take(self, part: _Sum) -> None:
+        """Add what one database comes to."""
+        self.rows += part.rows
+        self.exact = self.exact and part.exact
+        self.bytes = None if self.bytes is None or part.bytes is None else self.bytes + part.bytes
+        self.batches += part.batches
+        self.writes = self.writes or part.writes
+        for action in part.actions:
+            self.act(action)
+        self.notes += part.notes
+        self.waits += part.waits
+        self.errors += part.errors
+
 
 def outlook(plan: Plan, handles: Handles, *, budget: float = 2.0) -> tuple[Outlook, ...]:
     """For every stream of `plan` what a cycle would do; `budget` seconds bound the counting of all."""
@@ -55,14 +72,12 @@ def outlook(plan: Plan, handles: Handles, *, budget: float = 2.0) -> tuple[Outlo
 def _stream(plan: StreamPlan, handles: Handles, deadline: float) -> Outlook:
     total = _Sum()
     if plan.error is not None:
-        total.errors.append(plan.error)
-        total.exact = False
+        total.fail(plan.error)
     for table in plan.tables:
         try:
             _table(plan, table, handles, total, deadline)
         except SiltError as error:
-            total.errors.append(error)
-            total.exact = False
+            total.fail(error)
     return _outlook(plan, total)
 
 
@@ -90,20 +105,31 @@ def _table(plan: StreamPlan, table: TablePlan, handles: Handles, total: _Sum, de
     elif table.add:
         text = "add column" if len(table.add) == 1 else f"add {len(table.add)} columns"
         total.act(Action(kind="alter", text=text))
+    inside = _Sum()
     for part, standing in _standings(plan, table, handles, total):
+        one = _Sum()
         try:
-            _part(plan.stream, part, standing, handles, total, deadline)
+            _part(plan.stream, part, standing, handles, one, deadline)
         except SiltError as error:
-            total.errors.append(error)
-            total.exact = False
-    total.batches += _commits(plan.stream, total)
+            inside.fail(error)
+        else:
+            inside.take(one)
+    if inside.writes:
+        _commits(plan.stream, inside)
+    total.take(inside)
 
 
-def _commits(stream: Stream, total: _Sum) -> int:
-    commits = -(-total.rows // stream.batch.max_rows) if total.writes else 0
-    if commits:
-        total.act(Action(kind="write", text=f"{commits} commit{'s' if commits > 1 else ''}"))
-    return commits
+def _commits(stream: Stream, inside: _Sum) -> None:
+    """How many commits one table gets: databases share them in append, each has its own in overwrite."""
+    if stream.mode == "overwrite":
+        verb = "replace" if any(action.kind == "replace" for action in inside.actions) else "write"
+        rows = f"{inside.rows:,} row{'' if inside.rows == 1 else 's'}"
+        inside.actions = [Action(kind="replace", text=f"{verb} {rows}")]
+    else:
+        inside.batches = -(-inside.rows // stream.batch.max_rows)
+    if inside.batches:
+        text = f"{inside.batches} commit{'s' if inside.batches > 1 else ''}"
+        inside.act(Action(kind="write", text=text))
 
 
 def _standings(
@@ -115,7 +141,7 @@ def _standings(
     with handles.lake(manifest.target(table.target), table.into) as lake:
         if lake.table is not None:
             check_claimed(lake.table, plan, table)
-            total.notes.extend(check_foreign(lake.table, table))
+            total.notes.extend(check_foreign(lake.table, table.parts))
         payloads = {p.app: lake.table.position(p.app) if lake.table else (0, b"") for p in table.parts}
         if lake.table is not None and any(not batch for batch, _ in payloads.values()):
             others = known(lake.table, plan, manifest=manifest.name, node=manifest.node)
@@ -195,10 +221,6 @@ def _replaced(part: Part, standing: Standing, connection: Connection, total: _Su
         size += batch.nbytes
     if standing.position is not None and standing.position.digest == digest.hex():
         return
-    total.rows += rows
-    total.writes = True
-    if total.bytes is not None:
-        total.bytes += size
-    total.act(
-        Action(kind="replace", text=f"replace {rows:,} rows" if standing.position else f"write {rows:,} rows")
-    )
+    total.rows, total.bytes, total.batches, total.writes = rows, size, 1, True
+    if standing.position is not None:
+        total.act(Action(kind="replace", text="replace"))

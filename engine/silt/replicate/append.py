@@ -8,8 +8,8 @@ ranges of many databases share a commit; a large one is streamed, a commit per `
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -36,6 +36,12 @@ if TYPE_CHECKING:
 GROUP_ROWS = 100_000
 """A range of up to this many rows is read into memory and may share a commit with other databases."""
 
+SAMPLED = 1_000
+"""Rows of a large window that tell how many of them fit `batch.max_bytes`."""
+
+SAMPLED_BYTES = 8 * 1024 * 1024
+"""Bytes after which a sample is enough."""
+
 LARGE_FILE = 64 * 1024 * 1024
 """Bytes from which a database without a position is taken for a large load."""
 
@@ -46,7 +52,18 @@ class Load:
 
     draft: Draft
     batches: tuple[pa.RecordBatch, ...]
-    bytes: int
+
+    @property
+    def bytes(self) -> int:
+        return sum(batch.nbytes for batch in self.batches)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The first batches of a window; `whole` when there are no more."""
+
+    batches: tuple[pa.RecordBatch, ...]
+    whole: bool
 
 
 class AppendCycle:
@@ -74,6 +91,7 @@ class AppendCycle:
         self._clock = clock
         self._tally = tally
         self._group: list[Load] = []
+        self._row_bytes: dict[str, int] = {}
 
     def run(self) -> None:
         for part in self._parts:
@@ -108,12 +126,9 @@ class AppendCycle:
         """One window of one database, read into the group or committed at once; None: nothing to read."""
         opened = self._handles.connection(self._origin(), part.database.path)
         with opened as connection, self._snapshot(part, connection, paired=paired) as snapshot:
-            look = self._look(part, snapshot.first, goal)
-            if look is not None and look.rows > GROUP_ROWS:
-                self._flush()
-                self._stream_rows(part, snapshot, look)
-            elif look is not None:
-                self._gather(part, snapshot, look)
+            look = self._bounded(part, snapshot, goal)
+            while look is not None and not self._take(part, snapshot, look):
+                look = self._bounded(part, snapshot, goal)
         return look
 
     @contextmanager
@@ -135,16 +150,44 @@ class AppendCycle:
         if self._tally.note(text):
             self._listen(Noted(stream=self._stream.name, text=text))
 
-    def _look(self, part: Part, connection: Connection, goal: Key | None) -> Look | None:
+    def _bounded(self, part: Part, snapshot: Snapshot, goal: Key | None) -> Look | None:
+        """What to read, at most `batch.max_rows` rows and about `batch.max_bytes`."""
+        limit = self._most_rows(part)
+        look = self._look(part, snapshot.first, goal, limit)
+        if look is None or look.rows <= SAMPLED or part.app in self._row_bytes:
+            return look
+        if snapshot.first.size() > self._stream.batch.max_bytes:
+            self._row_bytes[part.app] = self._sampled(part, snapshot, look)
+        fewer = self._most_rows(part)
+        return look if look.rows <= fewer else self._look(part, snapshot.first, goal, fewer)
+
+    def _most_rows(self, part: Part) -> int:
+        batch = self._stream.batch
+        each = self._row_bytes.get(part.app)
+        return batch.max_rows if each is None else max(1, min(batch.max_rows, batch.max_bytes // each))
+
+    def _sampled(self, part: Part, snapshot: Snapshot, look: Look) -> int:
+        """Arrow bytes of a row, by the first rows of a large window; at least 1."""
+        at, rows, size = look.window, 0, 0
+        first = ev.window(snapshot.first, part.extract, at.lo, at.hi, max_rows=SAMPLED)
+        with closing(stream(snapshot, part.extract, first.lo, first.hi, None)) as batches:
+            for batch in batches:
+                rows += batch.num_rows
+                size += batch.nbytes
+                if size > SAMPLED_BYTES:
+                    break
+        return max(1, size // max(rows, 1))
+
+    def _look(self, part: Part, connection: Connection, goal: Key | None, max_rows: int) -> Look | None:
         """What to read; None when there is nothing.  Raises `Held` on a hold."""
-        self._ledger.check_foreign()
+        self._ledger.check_foreign([part])
         look = examine(
             part,
             self._stream,
             connection,
             self._ledger.standing(part),
             now=self._clock(),
-            max_rows=self._stream.batch.max_rows,
+            max_rows=max_rows,
             goal=goal,
         )
         for note in look.notes:
@@ -208,7 +251,7 @@ class AppendCycle:
 
     # --- reading and committing ---
 
-    def _batches(self, part: Part, snapshot: Snapshot, look: Look) -> Iterator[pa.RecordBatch]:
+    def _batches(self, part: Part, snapshot: Snapshot, look: Look) -> Generator[pa.RecordBatch, None, None]:
         """New rows: past the position, and NULL cursors."""
         window = look.window
         if window.rows:
@@ -230,22 +273,48 @@ class AppendCycle:
         position = self._next_position(part, snapshot.first, look)
         return Draft(part=part, batch=look.standing.batch + 1, position=position, rows=rows)
 
-    def _stream_rows(self, part: Part, snapshot: Snapshot, look: Look) -> None:
-        """A large window goes to the table as it is read."""
+    def _take(self, part: Part, snapshot: Snapshot, look: Look) -> bool:
+        """Read a window: into memory, to share a commit with others, or as a commit of its own.
+
+        False when its rows turn out too large for one commit: then a smaller window is next.
+
+        The position comes first: what it asks of the connection is asked before rows stream from it.
+        """
         lacking = self._lacking(part, snapshot, look)
         rows = look.rows + sum(b.num_rows for b in lacking)
+        if not rows and not look.moves:
+            return True
         draft = self._draft(part, snapshot, look, rows)
-        self._commit(
-            [draft], lambda: self._reported(chain(lacking, self._batches(part, snapshot, look)), rows)
-        )
+        with closing(self._batches(part, snapshot, look)) as read:
+            batches = chain(lacking, read)
+            head = self._head(batches) if rows <= GROUP_ROWS else Head(batches=(), whole=False)
+            if head.whole:
+                self._join(Load(draft=draft, batches=head.batches))
+            elif self._too_large(part, look, head):
+                return False
+            else:
+                self._flush()
+                self._commit([draft], lambda: self._reported(part, chain(head.batches, batches), rows))
+        return True
 
-    def _gather(self, part: Part, snapshot: Snapshot, look: Look) -> None:
-        """A small window waits in memory for the others' rows."""
-        batches = (*self._lacking(part, snapshot, look), *self._batches(part, snapshot, look))
-        rows = sum(b.num_rows for b in batches)
-        if rows or look.moves:
-            draft = self._draft(part, snapshot, look, rows)
-            self._join(Load(draft=draft, batches=batches, bytes=sum(b.nbytes for b in batches)))
+    def _too_large(self, part: Part, look: Look, head: Head) -> bool:
+        """Whether the head showed for the first time that the window must be smaller."""
+        read = sum(batch.num_rows for batch in head.batches)
+        if not read or part.app in self._row_bytes:
+            return False
+        self._row_bytes[part.app] = max(1, sum(batch.nbytes for batch in head.batches) // read)
+        return look.window.rows > self._most_rows(part)
+
+    def _head(self, batches: Iterable[pa.RecordBatch]) -> Head:
+        """As many batches as one commit may hold; whole when that is all of them."""
+        kept: list[pa.RecordBatch] = []
+        held = 0
+        for batch in batches:
+            kept.append(batch)
+            held += batch.nbytes
+            if held > self._stream.batch.max_bytes:
+                return Head(batches=tuple(kept), whole=False)
+        return Head(batches=tuple(kept), whole=True)
 
     def _join(self, load: Load) -> None:
         """Into the group, which is committed before it outgrows a batch."""
@@ -263,10 +332,15 @@ class AppendCycle:
             group, self._group = self._group, []
             self._commit([g.draft for g in group], lambda: (b for g in group for b in g.batches))
 
-    def _reported(self, batches: Iterator[pa.RecordBatch], expected: int) -> Iterator[pa.RecordBatch]:
-        rows = 0
+    def _reported(
+        self, part: Part, batches: Iterable[pa.RecordBatch], expected: int
+    ) -> Iterator[pa.RecordBatch]:
+        """`batches` on their way, told to the listener; how large a row is bounds the next window."""
+        rows = size = 0
         for batch in batches:
             rows += batch.num_rows
+            size += batch.nbytes
+            self._row_bytes[part.app] = max(1, size // max(rows, 1))
             self._listen(Progress(stream=self._stream.name, rows=rows, expected=expected))
             yield batch
 

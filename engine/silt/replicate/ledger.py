@@ -86,7 +86,7 @@ class Ledger:
             self.refresh()
         if self.created or missing:
             self._lake.sync()  # no batch may follow (DESIGN 4.6)
-        self.check_foreign()
+        self.check_foreign(self._table_plan.parts)
 
     def _create(self) -> None:
         plan, stream = self._table_plan, self._plan.stream
@@ -127,13 +127,13 @@ class Ledger:
 
     # --- what others did ---
 
-    def check_foreign(self) -> None:
-        """Raise `Held` where somebody took rows away after a position was built (DESIGN 4.5).
+    def check_foreign(self, parts: Iterable[Part]) -> None:
+        """Raise `Held` where somebody took rows away after a position of `parts` was built (DESIGN 4.5).
 
         Before each batch: the next position is built on what the handle shows now, and would step
         over what happened between two commits of one cycle.
         """
-        self.notes.extend(check_foreign(self.table, self._table_plan))
+        self.notes.extend(check_foreign(self.table, parts))
 
     # --- committing ---
 

@@ -66,7 +66,8 @@ class StreamResult:
 
     `into` is the path under the target's URI (the template where there are several tables);
     `version` the Delta version after the cycle (the highest of several); `position` maps each
-    database to its key.  `rows` counts rows written, `batches` commits.
+    database to its key.  `rows` counts rows written, `batches` commits.  `stopped`: it was told to stop
+    before its end, and may have left rows pending.
     """
 
     name: str
@@ -81,6 +82,7 @@ class StreamResult:
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
     error: SiltError | None = None
+    stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

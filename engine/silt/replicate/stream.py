@@ -144,6 +144,7 @@ class StreamCycle:
             seconds=seconds,
             notes=(*self._plan.notes, *tally.notes, *tally.waiting),
             error=error,
+            stopped=self._stop.is_set(),
         )
 
     def _state(self, error: SiltError | None) -> State:
