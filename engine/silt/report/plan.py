@@ -36,10 +36,10 @@ class Entry:
 
     @property
     def changes(self) -> bool:
-        """Whether a run would write anything."""
-        return self.state not in ("disabled", "failing", "held") and any(
-            action.kind not in ("hold", "wait", "defer") for action in self.outlook.actions
-        )
+        """Whether a run would write anything; where something fails, the databases that do not go on."""
+        stuck = self.state in ("failing", "held")
+        idle = ("hold", "wait", "defer", *(("create", "alter") if stuck else ()))
+        return self.state != "disabled" and any(a.kind not in idle for a in self.outlook.actions)
 
     @property
     def quiet(self) -> bool:
@@ -134,7 +134,7 @@ def _detected(plan: StreamPlan) -> bool:
 
 def _pending(entry: Entry) -> str:
     outlook = entry.outlook
-    if entry.state in ("disabled", "failing", "held"):
+    if entry.state == "disabled" or (entry.state in ("failing", "held") and not entry.changes):
         return "-"
     if outlook.pending_rows is not None:
         return count(outlook.pending_rows)
@@ -143,16 +143,20 @@ def _pending(entry: Entry) -> str:
 
 def _would_do(entry: Entry) -> str:
     if entry.state in ("held", "failing"):
-        return f"nothing: {entry.state}"
+        return f"{_acts(entry)}; the rest: {entry.state}" if entry.changes else f"nothing: {entry.state}"
     if entry.state == "disabled":
         return "nothing: disabled"
     if not entry.outlook.actions:
         return "nothing: waiting" if entry.state == "waiting" else "nothing: up to date"
     about = f", about {size(entry.outlook.pending_bytes)}" if entry.outlook.pending_bytes else ""
+    return _acts(entry) + about
+
+
+def _acts(entry: Entry) -> str:
     kinds = {action.kind for action in entry.outlook.actions}
     # The rows of a table to be made stand under `pending`; that it would be replaced says nothing more.
-    said = [a.text for a in entry.outlook.actions if not (a.kind == "replace" and "create" in kinds)]
-    return ", ".join(said) + about
+    silent = {"hold"} | ({"replace"} if "create" in kinds else set())
+    return ", ".join(a.text for a in entry.outlook.actions if a.kind not in silent)
 
 
 def _details(entry: Entry, *, every: bool, width: int) -> list[str]:

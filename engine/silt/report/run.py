@@ -28,9 +28,10 @@ def _outcome(result: StreamResult) -> str:
     if result.state in ("waiting", "disabled"):
         return result.state
     if not result.batches:
-        return "up to date"
+        return "stopped" if result.stopped else "up to date"
     version = f"v{result.version}" if result.version is not None else ""
-    return f"{result.rows:>11,} rows   {version:<5}  {duration(result.seconds)}".rstrip()
+    stopped = ", stopped" if result.stopped else ""
+    return f"{result.rows:>11,} rows   {version:<5}  {duration(result.seconds)}{stopped}".rstrip()
 
 
 def _failed(result: StreamResult, name: str, width: int) -> list[str]:
@@ -75,10 +76,18 @@ def closing(result: RunResult, *, target: str, look: str = "", stopped: bool = F
     if stopped:
         head = f"  stopped: {total}"
     if not commits and result.ok and not stopped:
-        return [f"{head} up to date{_also(result.streams)}, {took}"]
+        return [f"  {_up_to_date(result.streams)}{_also(result.streams)}, {took}"]
     did = f"{counted(rows, 'row')}, {counted(commits, 'commit')}, {took}"
     lines = [f"{head}, {did} -> {target}{_also(result.streams)}"]
     return lines + ([f"  look: {look}"] if look and rows else [])
+
+
+def _up_to_date(streams: Sequence[StreamResult]) -> str:
+    """`11 streams up to date`, and how many of them where others wait or are disabled."""
+    idle, total = sum(1 for s in streams if s.state == "ok"), counted(len(streams), "stream")
+    if not idle:
+        return "nothing to do"
+    return f"{total} up to date" if idle == len(streams) else f"{idle:,} of {total} up to date"
 
 
 def _also(streams: Sequence[StreamResult]) -> str:
