@@ -95,5 +95,9 @@ class SourceChanged(Contended):
     """The file behind the path is another one, or changed under a reader: open it anew (DESIGN 5)."""
 
 
+class SchemaMoved(Contended):
+    """The source's schema is not the one that was planned: plan again, then read (DESIGN 2)."""
+
+
 class Fenced(Contended):
     """Another process committed this batch first: discard, read the position again, rebuild (DESIGN 4.2)."""

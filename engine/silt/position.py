@@ -38,9 +38,10 @@ class Position:
     """All that a later cycle needs to go on exactly here (DESIGN 4.1 lists the fields).
 
     `key` is None before the first row (and after a reset); `nulls` is the last rowid among NULL
-    cursors where `on_null: include` keeps two positions.  `built_on` is the table version that the
-    batch was built on.  `definition` pins the cursor: its kind, columns and tie-breaker.
-    `digest` is the content of an overwritten slice.  `rows` counts rows read by this incarnation.
+    cursors where `on_null: include` keeps two positions, `null_hash` that row's content.  `built_on`
+    is the table version that the batch was built on.  `definition` pins the cursor: its kind, columns
+    and tie-breaker.  `digest` is the content of an overwritten slice.  `rows` counts rows read by this
+    incarnation.
     `ties` is (how many, sum of key hashes) of the rows at the position's cursor value up to its key;
     `file` is (device, inode, birth time in nanoseconds or None).
     """
@@ -48,6 +49,7 @@ class Position:
     definition: tuple[str, ...]
     key: Key | None = None
     nulls: int | None = None
+    null_hash: int | None = None
     low: int | None = None
     rows: int = 0
     nonce: str = ""
@@ -152,7 +154,7 @@ def encode(position: Position) -> bytes:
     blank = Position(definition=())
     named = ((f.name, getattr(position, f.name)) for f in fields(position))
     written = {name: _plain(value) for name, value in named if value != getattr(blank, name)}
-    text = json.dumps({"format": FORMAT, **written}, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps({"format": FORMAT, **written}, separators=(",", ":"))
     return zlib.compress(text.encode(), 9)
 
 

@@ -247,10 +247,13 @@ class Evidence:
     `sightings` go from the newest witness to the oldest; with `hashed` False the recorded columns
     are gone and a sighting tells only presence.  `high` is the last key that may be read now (None:
     nothing), `low` min(rowid) of a rowid order, `exhausted` that rowid 2^63-1 is taken.  `all_past`:
-    every row left lies past the position.  `sequence` is AUTOINCREMENT's, None without.  `ties` is
+    every row left lies past the position.  `sequence_passed`: AUTOINCREMENT has given out the
+    position's id.  `ties` is
     (count, digest) of the rows at the position's cursor value up to its key.  `stray` says in words
     what broke the cursor's storage class or format.  `nulls` counts rows with a NULL in the order,
-    `last_null` is the greatest rowid among them.  `deferred` rows lie past now + max_skew.
+    `last_null` is the greatest rowid among them; `null_row` is what stands at the position's own last
+    NULL row: "absent" also where its cursor has been filled in since.  `deferred` rows lie past
+    now + max_skew.
     """
 
     file: FileIdentity
@@ -263,9 +266,10 @@ class Evidence:
     low: int | None = None
     exhausted: bool = False
     all_past: bool = False
-    sequence: int | None = None
+    sequence_passed: bool = False
     ties: tuple[int, int] | None = None
     stray: str = ""
     nulls: int = 0
     last_null: int | None = None
+    null_row: Found | None = None
     deferred: int = 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from silt.observe.claim import check_claimed, check_foreign, predicate
 from silt.observe.handles import Handles, Lake
-from silt.observe.look import Known, Look, Standing, examine, known
+from silt.observe.look import Known, Look, Standing, check_schema, examine, known
 from silt.observe.outlook import outlook
 from silt.observe.seen import look
 
@@ -20,6 +20,7 @@ __all__ = [
     "Standing",
     "check_claimed",
     "check_foreign",
+    "check_schema",
     "examine",
     "known",
     "look",

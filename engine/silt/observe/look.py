@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass
 
 from silt import target
+from silt.errors import SchemaMoved
 from silt.manifest.model import Stream
 from silt.plan.model import Part, StreamPlan
 from silt.plan.verdict import (
@@ -115,7 +116,7 @@ def examine(
     """Inside the caller's snapshot: what a cycle would read next, at most `max_rows` new rows.
 
     `goal` bounds a cycle of several windows to the rows that were there when it began; `now` is in
-    seconds since the epoch.
+    seconds since the epoch.  Raises `SchemaMoved` where the plan is of another schema.
     """
     evidence = ev.gather(
         connection,
@@ -124,6 +125,7 @@ def examine(
         ceiling=ceiling(part, stream.cursor, now),
         shape=shape(part),
     )
+    check_schema(part, evidence.schema_version)
     judged = _renamed_from(part, connection, standing) or verdict(
         standing.position,
         evidence,
@@ -135,16 +137,31 @@ def examine(
         return Look(standing=standing, evidence=evidence, verdict=judged)
     position = None if isinstance(judged, Restart) else standing.position
     lo = _start(part, stream, connection, judged, position)
+    high = _high(part, connection, evidence, None if isinstance(judged, Restart) else goal)
     nulls, null_rows = _null_range(part, connection, evidence, position)
     return Look(
         standing=standing,
         evidence=evidence,
         verdict=judged,
-        window=ev.window(connection, part.extract, lo, goal or evidence.high, max_rows=max_rows),
+        window=ev.window(connection, part.extract, lo, high, max_rows=max_rows),
         again=_again(part, stream, connection, judged, position),
         nulls=nulls,
         null_rows=null_rows,
     )
+
+
+def check_schema(part: Part, schema_version: int) -> None:
+    """Raise `SchemaMoved` unless the source's schema is the one that `part` was planned from."""
+    if part.schema_version is not None and part.schema_version != schema_version:
+        raise SchemaMoved("the source's schema changed since it was planned", on=part.database.path)
+
+
+def _high(part: Part, connection: Connection, evidence: Evidence, goal: Key | None) -> Key | None:
+    """The last key to read up to: one that a row has, since it becomes the position's.
+
+    The row of `goal` may have been deleted since, and its id be given to another row.
+    """
+    return evidence.high if goal is None else ev.last_upto(connection, part.extract, goal)
 
 
 def known(table: target.Table, plan: StreamPlan, *, manifest: str, node: str) -> tuple[Known, ...]:
@@ -215,7 +232,8 @@ def _lookback(
     end = doubt.window.lo if doubt else key
     if value is None or end is None:
         return None
-    start = ev.before(connection, part.extract, value, inclusive=True)
+    # the window's first value belongs to it, but not what `initial_value` left out
+    start = ev.before(connection, part.extract, value, inclusive=value == stream.cursor.initial_value)
     return Again(window=_upto(part, connection, start, end), by_key=True)
 
 

@@ -39,6 +39,7 @@ class _Reflected:
 
     database: Database
     tables: tuple[Table, ...] = ()
+    schema_version: int | None = None
     error: SiltError | None = None
 
     def table(self, name: str) -> Table | None:
@@ -59,7 +60,8 @@ def _databases(origin: Source) -> tuple[Database, ...]:
 def _reflect_one(origin: Source, database: Database, handles: Handles) -> _Reflected:
     try:
         with handles.connection(origin, database.path) as connection:
-            return _Reflected(database=database, tables=reflect(connection))
+            version = connection.schema_version()  # before: a change in between shows as one to come
+            return _Reflected(database=database, tables=reflect(connection), schema_version=version)
     except SiltError as error:
         return _Reflected(database=database, error=error)
 
@@ -216,7 +218,8 @@ def _see(
         lake = lakes[stream.path_for(database.name)]
         app = app_id(manifest=manifest.name, node=manifest.node, stream=stream.name, database=database.name)
         recorded = lake.definitions.get(app, ())
-        return _examine(stream, database, table, origin, handles, lake, recorded)
+        seen = _examine(stream, database, table, origin, handles, lake, recorded)
+        return replace(seen, schema_version=reflected.schema_version)
     except SiltError as error:
         return SeenDatabase(database=database, error=error)
 

@@ -216,6 +216,7 @@ def _part(seen: Seen, database: SeenDatabase, fields: tuple[Field, ...]) -> Part
         ),
         slice=_slice(seen, database),
         cursor=database.choice,
+        schema_version=database.schema_version,
     )
 
 

@@ -37,6 +37,7 @@ class SeenDatabase:
     table: Table | None = None
     census: TableCensus | None = None
     choice: CursorChoice | None = None
+    schema_version: int | None = None
     error: SiltError | None = None
 
 
@@ -93,7 +94,8 @@ class Slice:
 class Part:
     """One database's part of a Delta table: what to read there, and under which transaction id.
 
-    `cursor` is what was settled for this database (None for overwrite).
+    `cursor` is what was settled for this database (None for overwrite); `schema_version` the source's
+    when it was planned, since a column that came later would be replicated without its values.
     """
 
     database: Database
@@ -101,6 +103,7 @@ class Part:
     extract: Extract
     slice: Slice
     cursor: CursorChoice | None = None
+    schema_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

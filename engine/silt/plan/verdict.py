@@ -89,10 +89,30 @@ def verdict(
     if position.key is None and position.nulls is None:
         return GoOn()
     if evidence.empty:
-        return _emptied(position, evidence)
+        return _emptied(evidence)
+    if (hold := _null_row_changed(position, evidence)) is not None:
+        return hold
     if position.key is None:
         return GoOn()
     return _compared(position, evidence, order, on_reset)
+
+
+def _null_row_changed(position: Position, evidence: Evidence) -> Hold | None:
+    """`on_null: include` counts NULL rows by rowid, which SQLite gives out again after a delete.
+
+    The last one has one witness, itself; where there is no other (no row with a cursor yet) and the
+    file is another, its absence is a replacement, too.
+    """
+    file = (evidence.file.device, evidence.file.inode, evidence.file.birth)
+    alone = position.key is None and evidence.null_row == "absent" and position.file != file
+    if evidence.null_row != "differs" and not alone:
+        return None
+    return Hold(
+        why=f"the last replicated row with a NULL cursor (rowid {position.nulls}) is another one now: "
+        "its rowid was given out again, or the database was replaced",
+        rule="4.4",
+        hint=f"declare a cursor without NULLs; {REBUILD}",
+    )
 
 
 def mostly_there(sightings: tuple[Sighting, ...]) -> bool:
@@ -147,16 +167,11 @@ def _pinned(position: Position, order: Order) -> Hold:
     )
 
 
-def _emptied(position: Position, evidence: Evidence) -> Verdict:
+def _emptied(evidence: Evidence) -> Verdict:
     """DESIGN 4.4: a purge where AUTOINCREMENT remembers; else nothing can be said until a row arrives."""
-    if _sequence_passed(position, evidence):
+    if evidence.sequence_passed:
         return GoOn(note="the table was emptied (its AUTOINCREMENT sequence stands past the position)")
     return Wait(why="the table is empty; its next row will tell whether it is still the same one")
-
-
-def _sequence_passed(position: Position, evidence: Evidence) -> bool:
-    last = position.key[0] if position.key else None
-    return evidence.sequence is not None and isinstance(last, int) and evidence.sequence >= last
 
 
 def _trusted(sightings: tuple[Sighting, ...]) -> int | None:
@@ -178,6 +193,8 @@ def _compared(position: Position, evidence: Evidence, order: Order, on_reset: On
     if order.renumbers and (told := _renumbered(position, evidence, order)) is not None:
         return told
     trusted = _trusted(sightings) if sightings else 0
+    if trusted is not None and (hold := _came_in_below(position, evidence)) is not None:
+        return hold
     if trusted == 0:
         return next(_still_same(position, evidence, order), GoOn())
     if trusted is not None:
@@ -211,15 +228,20 @@ def _renumbered(position: Position, evidence: Evidence, order: Order) -> Verdict
     )
 
 
+def _came_in_below(position: Position, evidence: Evidence) -> Hold | None:
+    """The same source, but its least rowid fell: what came in there would never be read."""
+    if position.low is None or evidence.low is None or evidence.low >= position.low:
+        return None
+    return Hold(
+        why=f"rowid {evidence.low} lies below {position.low}, the least that was there: "
+        "rows came in behind the position",
+        rule="4.3",
+        hint=f"a cursor that follows commits would see them; {REBUILD}",
+    )
+
+
 def _still_same(position: Position, evidence: Evidence, order: Order) -> Iterator[Verdict]:
-    """The newest witness matches and no majority differs: still, what lies below may have changed."""
-    if position.low is not None and evidence.low is not None and evidence.low < position.low:
-        yield Hold(
-            why=f"rowid {evidence.low} lies below {position.low}, the least that was there: "
-            "rows came in behind the position",
-            rule="4.3",
-            hint=f"a cursor that follows commits would see them; {REBUILD}",
-        )
+    """The newest witness matches and no majority differs: still, its ties may have changed."""
     rises = order.rises or order.renumbers
     if not rises and position.ties is not None and evidence.ties != position.ties:
         yield ReRead(
@@ -230,7 +252,7 @@ def _still_same(position: Position, evidence: Evidence, order: Order) -> Iterato
 
 
 def _none_present(position: Position, evidence: Evidence, on_reset: OnReset) -> Verdict:
-    if _sequence_passed(position, evidence):
+    if evidence.sequence_passed:
         return GoOn(note="rows were purged (the AUTOINCREMENT sequence stands past the position)")
     if evidence.all_past:
         return GoOn(note="rows were purged (every row left lies past the position)")

@@ -119,7 +119,8 @@ class AppendCycle:
             if look is None or look.window.last:
                 return
             self._flush()
-            goal = goal or look.evidence.high
+            begun = goal is None or isinstance(look.verdict, Restart)
+            goal = look.evidence.high if begun else goal
             large = look.rows >= PARALLEL_ROWS
 
     def _step(self, part: Part, goal: Key | None, *, paired: bool | None) -> Look | None:
@@ -212,17 +213,25 @@ class AppendCycle:
             base,
             key=key,
             nulls=look.nulls[1] if look.nulls else base.nulls,
+            null_hash=self._null_hash(part, connection, look, base),
             low=evidence.low,
             rows=rows,
             built_on=self._ledger.table.version,
             schema_version=evidence.schema_version,
             ties=ev.ties(connection, extract, key) if key else None,
-            witnesses=self._witnesses(part, connection, look, base, rows) if moved else base.witnesses,
-            witness_columns=ev.witness_columns(extract) if moved else base.witness_columns,
+            witnesses=self._witnesses(part, connection, look, base, rows)
+            if moved or look.nulls
+            else base.witnesses,
+            witness_columns=ev.witness_columns(extract) if moved or look.nulls else base.witness_columns,
             file=(evidence.file.device, evidence.file.inode, evidence.file.birth),
             machine=evidence.machine,
             committed_at=now_ms(),
         )
+
+    def _null_hash(self, part: Part, connection: Connection, look: Look, base: Position) -> int | None:
+        """By the columns that the position's witnesses are hashed by from now on."""
+        last = look.nulls[1] if look.nulls else base.nulls
+        return None if last is None else ev.null_hash(connection, part.extract, last)
 
     def _base(self, part: Part, look: Look) -> Position:
         fresh = Position(definition=definition(_order(part)))
@@ -265,8 +274,8 @@ class AppendCycle:
         lacking = []
         for again in look.again:
             window = again.window
-            batches = stream(snapshot, part.extract, window.lo, window.hi, window.rows)
-            lacking += less_held(batches, self._ledger.table, part, by_key=again.by_key)
+            with closing(stream(snapshot, part.extract, window.lo, window.hi, window.rows)) as batches:
+                lacking += less_held(batches, self._ledger.table, part, by_key=again.by_key)
         return lacking
 
     def _draft(self, part: Part, snapshot: Snapshot, look: Look, rows: int) -> Draft:

@@ -19,7 +19,7 @@ from silt import target
 from silt.errors import Fenced, SiltError
 from silt.observe import Known, Lake, Standing, check_claimed, check_foreign, known
 from silt.plan.model import Part, StreamPlan, TablePlan
-from silt.position import Position, decode, encode, pack
+from silt.position import Position, Value, decode, encode, pack
 from silt.source.read import schema
 
 if TYPE_CHECKING:
@@ -199,9 +199,15 @@ def reader(part: Part, batches: Iterator[pa.RecordBatch]) -> pa.RecordBatchReade
 
 
 def shown(position: Position | None) -> list[object]:
-    """A position's key as JSON shows it: bytes as hex."""
+    """A position's key as JSON shows it: bytes as hex, text that is no UTF-8 with its bytes spelled out."""
     key = (position.key if position else None) or ()
-    return [value.hex() if isinstance(value, bytes) else value for value in key]
+    return [_plain(value) for value in key]
+
+
+def _plain(value: Value) -> object:
+    if isinstance(value, bytes):
+        return value.hex()
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def now_ms() -> int:

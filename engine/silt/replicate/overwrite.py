@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from silt import target
 from silt.errors import Contended, SiltError
-from silt.observe import Handles, Standing, predicate
+from silt.observe import Handles, Standing, check_schema, predicate
 from silt.plan.model import Part, StreamPlan
 from silt.position import Position, advanced
 from silt.replicate.ledger import Draft, Ledger, Txns, now_ms, reader
@@ -82,6 +82,7 @@ class OverwriteCycle:
         origin = self._handles.manifest.source(self._stream.source)
         standing = self._ledger.standing(part)
         with self._handles.connection(origin, part.database.path) as connection, connection.snapshot():
+            check_schema(part, connection.schema_version())
             content = self._digest(part, connection)
             if self._unchanged(standing, content):
                 return

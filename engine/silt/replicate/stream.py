@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from silt.errors import Bug, Contended, SiltError
-from silt.observe import Handles
+from silt.errors import Bug, Contended, SchemaMoved, SiltError
+from silt.observe import Handles, look
 from silt.plan.build import state_of
 from silt.plan.model import Part, State, StreamPlan, TablePlan
 from silt.replicate.append import AppendCycle
@@ -20,6 +20,9 @@ from silt.replicate.tally import Tally
 
 TRIES = 40
 """Tries of one table in one cycle; the library's own commit retries run out under contention (FACTS)."""
+
+PLANS = 5
+"""Times that a cycle is planned anew, for a source whose schema keeps moving."""
 
 
 class StreamCycle:
@@ -53,22 +56,43 @@ class StreamCycle:
         return result
 
     def _run_tables(self) -> None:
+        """Every table of the plan; planned anew, and begun again, where the source's schema moved."""
+        for attempt in range(1, PLANS + 1):
+            try:
+                return self._try_tables(last=attempt == PLANS)
+            except SchemaMoved:
+                self._tally.another_try()
+                self._plan_anew()
+        return None
+
+    def _try_tables(self, *, last: bool) -> None:
         errors: list[SiltError] = [self._plan.error] if self._plan.error else []
         for table in self._plan.tables:
             if self._stop.is_set():
                 break
             try:
                 self._run_table(table)
+            except SchemaMoved as error:
+                if not last:
+                    raise
+                errors.append(error)
             except SiltError as error:
                 errors.append(error)
             except Exception as error:  # noqa: BLE001  # one stream's failure stops no other, not even a bug's
                 errors.append(_bug(error))
         self._tally.errors.extend(errors)
 
+    def _plan_anew(self) -> None:
+        name = self._plan.stream.name
+        for plan in look(self._handles.manifest, self._handles, select=lambda s: s.name == name).streams:
+            self._plan = plan
+
     def _run_table(self, table: TablePlan) -> None:
         for attempt in range(1, TRIES + 1):
             try:
                 return self._try_table(table)
+            except SchemaMoved:
+                raise
             except Contended as error:
                 if attempt == TRIES or self._stop.is_set():
                     raise

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from silt.position import Position, Value, Witness
-from silt.shapes import Evidence, Extract, Found, Key, Sighting, TextShape
+from silt.shapes import Evidence, Extract, FileIdentity, Found, Key, Sighting, TextShape
 from silt.source.clone import sequence
 from silt.source.open import identity, machine_id
 from silt.source.questions import SLOTS, Questions, given, questions, slots
@@ -64,12 +64,15 @@ def gather(
     nulls, last_null = ask.nulls().rows(connection)[0] if ask.nullable else (0, None)
     empty = high is None and not nulls and not ask.any_row().rows(connection)
     hashed = position is None or set(position.witness_columns) <= {c.name for c in table.columns}
-    sightings = () if position is None or empty else _sight(connection, ask, position, hashed=hashed)
+    file = identity(connection.path)
+    # without the recorded columns a row that is there proves nothing, unless the file is the same
+    proof: Found | None = None if hashed else "match" if position and _same(file, position) else "differs"
+    sightings = () if position is None or empty else _sight(connection, ask, position, proof=proof)
     absent = bool(sightings) and all(s.found == "absent" for s in sightings)
     low, exhausted = _rowid_bounds(connection, ask)
     past = position is not None and position.key is not None and absent
     return Evidence(
-        file=identity(connection.path),
+        file=file,
         machine=machine_id(),
         schema_version=version,
         empty=empty,
@@ -79,11 +82,12 @@ def gather(
         low=low,
         exhausted=exhausted,
         all_past=past and position is not None and not _reached(connection, ask, position),
-        sequence=sequence(connection, table.name) if table.autoincrement and (absent or empty) else None,
+        sequence_passed=(absent or empty) and _sequence_passed(connection, ask, position),
         ties=_ties_now(connection, extract, position, version),
         stray=_stray(connection, ask, position, shape),
         nulls=nulls,
         last_null=last_null,
+        null_row=_null_row(connection, ask, position, proof),
         deferred=0 if ceiling is None else ask.deferred().rows(connection, value=ceiling)[0][0],
     )
 
@@ -104,6 +108,18 @@ def _key(rows: Sequence[Sequence[Value]]) -> Key | None:
 def _reached(connection: Connection, ask: Questions, position: Position) -> bool:
     """Whether a row at or before the position's key is left."""
     return bool(ask.reached().rows(connection, **given("hi", position.key)))
+
+
+def _sequence_passed(connection: Connection, ask: Questions, position: Position | None) -> bool:
+    """Whether AUTOINCREMENT has given out the position's id.
+
+    Only where the order is that id: of another cursor its absence says nothing about ids.
+    """
+    key = position.key if position else None
+    if key is None or not ask.table.autoincrement or ask.order.kind != "rowid":
+        return False
+    given_out, last = sequence(connection, ask.table.name), key[0]
+    return given_out is not None and isinstance(last, int) and given_out >= last
 
 
 def _rowid_bounds(connection: Connection, ask: Questions) -> tuple[int | None, bool]:
@@ -176,19 +192,41 @@ def _contents(
     return found
 
 
+def _same(file: FileIdentity, position: Position) -> bool:
+    return file.birth is not None and position.file == (file.device, file.inode, file.birth)
+
+
 def _sight(
-    connection: Connection, ask: Questions, position: Position, *, hashed: bool
+    connection: Connection, ask: Questions, position: Position, *, proof: Found | None
 ) -> tuple[Sighting, ...]:
-    """What is found at each witness's key: its row, another one, or none."""
+    """What is found at each witness's key: its row, another one, or none; `proof` where no hash can tell."""
     keys = [w.key for w in position.witnesses]
-    found = _contents(connection, ask, keys, position.witness_columns if hashed else ())
-    return tuple(Sighting(key=w.key, found=_compare(w, found, hashed=hashed)) for w in position.witnesses)
+    found = _contents(connection, ask, keys, () if proof else position.witness_columns)
+    return tuple(Sighting(key=w.key, found=_compare(w, found, proof)) for w in position.witnesses)
 
 
-def _compare(witness: Witness, found: Mapping[Key, int], *, hashed: bool) -> Found:
+def _compare(witness: Witness, found: Mapping[Key, int], proof: Found | None) -> Found:
     if witness.key not in found:
         return "absent"
-    return "match" if not hashed or found[witness.key] == witness.hash else "differs"
+    return proof or ("match" if found[witness.key] == witness.hash else "differs")
+
+
+def _null_row(
+    connection: Connection, ask: Questions, position: Position | None, proof: Found | None
+) -> Found | None:
+    """What stands at the position's last NULL row; None where it has none."""
+    if position is None or position.nulls is None:
+        return None
+    rows = ask.null_row(() if proof else position.witness_columns).rows(connection, value=position.nulls)
+    if not rows:
+        return "absent"
+    return proof or ("match" if zlib.crc32(str(rows[0][0]).encode()) == position.null_hash else "differs")
+
+
+def null_hash(connection: Connection, extract: Extract, rowid: int) -> int | None:
+    """The hash of the row with a NULL cursor at `rowid`, by today's witness columns; None without one."""
+    rows = questions(extract).null_row(witness_columns(extract)).rows(connection, value=rowid)
+    return zlib.crc32(str(rows[0][0]).encode()) if rows else None
 
 
 def witnesses(
@@ -237,8 +275,14 @@ def _near_keys(connection: Connection, ask: Questions, window: Window, ordinal: 
 def _far_keys(connection: Connection, ask: Questions, window: Window, ordinal: int) -> dict[Key, int]:
     far = [d for d in _FAR if d < window.scanned]
     found = {key: ordinal - d for d in far for key in _back(connection, ask, window, limit=1, offset=d)}
-    oldest = _key(ask.first().rows(connection))
+    oldest = _key(_first_past(connection, ask, window))
     return found if oldest is None else {oldest: ordinal - window.scanned + 1, **found}
+
+
+def _first_past(connection: Connection, ask: Questions, window: Window) -> list[tuple[Value, ...]]:
+    """The first key of the window: rows before it are none of the stream's."""
+    bounds = {**given("lo", window.lo), **given("hi", window.hi)}
+    return ask.cut(lo=window.lo is not None).rows(connection, offset=0, **bounds)
 
 
 # --- ties -----------------------------------------------------------------------------------------
@@ -263,7 +307,8 @@ def ties(connection: Connection, extract: Extract, key: Key, *, upto: bool = Tru
     rowids the hashes are of the content.
     """
     ask = questions(extract)
-    if (ask.order.rises and not ask.order.renumbers) or not ask.order.tie:
+    unique = not ask.order.tie and ask.table.kind != "view"  # nothing keeps a view's declared key unique
+    if (ask.order.rises and not ask.order.renumbers) or unique:
         return None
     names = witness_columns(extract) if ask.order.renumbers else ask.order.columns
     bounds = given("hi", key) if upto else {}
@@ -317,6 +362,11 @@ def _count(
     asked = questions(extract).count(lo=lo is not None, hi=hi is not None, filtered=filtered)
     ((found,),) = asked.rows(connection, **given("lo", lo), **given("hi", hi))
     return int(found)
+
+
+def last_upto(connection: Connection, extract: Extract, key: Key) -> Key | None:
+    """The last key at or before `key` that a row has."""
+    return _key(questions(extract).back().rows(connection, limit=1, offset=0, **given("hi", key)))
 
 
 def before(connection: Connection, extract: Extract, value: Value, *, inclusive: bool) -> Key | None:

@@ -135,13 +135,25 @@ class Questions:
         return sa.select(least, greatest)
 
     def nulls(self) -> Query:
-        """(how many rows have a NULL in the order, the greatest rowid among them)."""
+        """(how many rows that the stream reads have a NULL in the order, the greatest rowid among them)."""
         return self._once(("nulls",), self._nulls)
 
     def _nulls(self) -> sa.Select[Any]:
         number = rowid(self._rel, self.table)
         greatest: Any = sa.null() if number is None else sa.func.max(number)
-        return sa.select(sa.func.count(), greatest).select_from(self._rel).where(self._null())
+        where = [self._null(), *self._filter(filtered=True)]
+        return sa.select(sa.func.count(), greatest).select_from(self._rel).where(*where)
+
+    def null_row(self, columns: tuple[str, ...]) -> Query:
+        """Rendered `columns` of the row at rowid `value`, if its cursor is NULL."""
+        return self._once(("null_row", columns), lambda: self._null_row(columns))
+
+    def _null_row(self, columns: tuple[str, ...]) -> sa.Select[Any]:
+        number = rowid(self._rel, self.table)
+        if number is None:
+            return sa.select(sa.literal_column("''")).where(sa.false())
+        content = (self.rendered(columns) if columns else sa.literal_column("''")).label("silt_content")
+        return sa.select(content).select_from(self._rel).where(self._null(), number == sa.bindparam("value"))
 
     def count_nulls(self, *, after: bool) -> Query:
         """How many rows with a NULL in the order the stream would read, rowids past `value` up to `end`."""

@@ -1,0 +1,242 @@
+"""Schedules that no design named: a reviewer found them by losing or doubling rows with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from kit import Site, sql
+from outcome import held, ok
+
+from silt import observe
+from silt.replicate import append
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+def between_windows(monkeypatch: pytest.MonkeyPatch, fault) -> None:
+    """`fault` happens once, after the first window of a cycle was committed."""
+    real = append.AppendCycle._commit
+    state = {"done": False}
+
+    def commit(self, drafts, batches):
+        real(self, drafts, batches)
+        if not state["done"]:
+            state["done"] = True
+            fault()
+
+    monkeypatch.setattr(append.AppendCycle, "_commit", commit)
+
+
+def test_column_added_between_plan_and_read(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plan is of another schema: the stream is planned anew and the new column's values arrive."""
+    site.sql("create table t(id integer primary key, v text)", "insert into t(v) values ('a')")
+    site.write("  t: {}\n")
+    ok(site, 1)
+    real = observe.look
+    calls = []
+
+    def look(*args, **kwargs):
+        plan = real(*args, **kwargs)
+        if not calls:
+            site.sql(
+                "alter table t add column extra text", "insert into t(v, extra) values ('b', 'precious')"
+            )
+        calls.append(1)
+        return plan
+
+    monkeypatch.setattr(observe, "look", look)
+    ok(site, 1)
+    assert calls
+    assert site.column("t", "extra").count("precious") == 1
+
+
+@pytest.mark.parametrize("mode", ["append", "overwrite"])
+def test_no_row_is_read_under_an_old_schema(site: Site, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the mode: what `run` carries out is of the schema that is there."""
+    site.sql("create table t(id integer primary key, v text)", "insert into t(v) values ('a')")
+    site.write(f"  t: {{mode: {mode}}}\n")
+    real = observe.look
+
+    def look(*args, **kwargs):
+        plan = real(*args, **kwargs)
+        site.sql("alter table t rename column v to w")
+        return plan
+
+    monkeypatch.setattr(observe, "look", look)
+    ok(site, 1)
+    (row,) = site.lake("t")
+    assert (row["id"], row["w"]) == (1, "a")
+
+
+def test_tail_deleted_between_two_windows(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The goal's row is gone and its id is given out again: a position is always a row that was seen."""
+    site.sql(
+        "create table t(id integer primary key, v text)",
+        ("insert into t(v) values (?)", [(f"old{i}",) for i in range(10)]),
+    )
+    site.write("  t: {batch: {max_rows: 4}}\n")
+    between_windows(monkeypatch, lambda: site.sql("delete from t where id > 6"))
+    site.one()
+    site.sql(("insert into t(v) values (?)", [(f"new{i}",) for i in range(4)]))
+    site.one()
+    site.expect("t", "t")
+
+
+def test_replaced_between_two_windows_under_restart(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restart has a goal of its own: the old database's last id says nothing of the new one."""
+    site.sql(
+        "create table t(id integer primary key, v text)",
+        ("insert into t(v) values (?)", [(f"old{i}",) for i in range(5)]),
+    )
+    site.write("  t: {on_reset: restart, batch: {max_rows: 2}}\n")
+    other = site.folder / "other"
+    sql(
+        other,
+        "create table t(id integer primary key, v text)",
+        ("insert into t(v) values (?)", [(f"new{i}",) for i in range(9)]),
+    )
+    between_windows(monkeypatch, lambda: other.replace(site.database))
+    site.one()
+    site.one()
+    assert {f"new{i}" for i in range(9)} <= set(site.column("t", "v"))
+    assert len(site.column("t", "v")) == len(set(site.column("t", "v")))
+
+
+def test_replaced_by_a_database_without_a_recorded_column(site: Site) -> None:
+    """Rows that are there prove nothing when their content cannot be compared, in another file."""
+    site.sql(
+        "create table t(id integer primary key, v text, w text)",
+        ("insert into t(v, w) values (?, 'x')", [(f"old{i}",) for i in range(9)]),
+    )
+    site.write("  t: {}\n")
+    ok(site, 9)
+    other = site.folder / "other"
+    sql(
+        other,
+        "create table t(id integer primary key, v text)",
+        ("insert into t(v) values (?)", [(f"new{i}",) for i in range(12)]),
+    )
+    other.replace(site.database)
+    held(site, "4.4")
+
+
+def test_purge_rule_needs_an_order_of_ids(site: Site) -> None:
+    """Under another cursor than the id, AUTOINCREMENT's sequence says nothing of what was replicated."""
+    table = "create table t(id integer primary key autoincrement, n integer not null, v text)"
+    site.sql(table, ("insert into t(n, v) values (?, 'old')", [(i,) for i in range(1, 11)]))
+    site.write("  t: {cursor: n}\n")
+    ok(site, 10)
+    other = site.folder / "other"
+    sql(other, table, ("insert into t(n, v) values (?, 'new')", [(i,) for i in range(-9, 3)]))
+    other.replace(site.database)
+    held(site, "4.4")
+
+
+def test_low_rowid_while_the_last_row_goes(site: Site) -> None:
+    """A row that came in below the minimum holds the stream, whatever happened to the last one."""
+    site.sql(
+        "create table t(id integer primary key, v text)",
+        ("insert into t values (?, 'x')", [(i,) for i in range(10, 21)]),
+    )
+    site.write("  t: {}\n")
+    ok(site, 11)
+    site.sql("delete from t where id = 20", "insert into t values (5, 'low')")
+    held(site, "4.3", "5 lies below 10")
+
+
+def test_last_null_row_given_out_again(site: Site) -> None:
+    """`on_null: include`: the rowid of a deleted NULL row is another row's now."""
+    site.sql(
+        "create table t(id integer primary key, ts text, v text)",
+        "insert into t values (1, '2024-01-01 00:00:00', 'a'), (2, null, 'n')",
+    )
+    site.write("  t: {cursor: {column: ts, on_null: include}}\n")
+    ok(site, 2)
+    site.sql("delete from t where id = 2", "insert into t values (2, null, 'another')")
+    held(site, "4.4", "NULL")
+
+
+def test_null_row_that_is_filled_in_goes_on(site: Site) -> None:
+    """A cursor that is set later moves its row past the position: that is no replacement."""
+    site.sql(
+        "create table t(id integer primary key, ts text, v text)",
+        "insert into t values (1, '2024-01-01 00:00:00', 'a'), (2, null, 'n')",
+    )
+    site.write("  t: {cursor: {column: ts, on_null: include}}\n")
+    ok(site, 2)
+    site.sql("update t set ts = '2024-01-02 00:00:00' where id = 2", "insert into t values (3, null, 'm')")
+    ok(site, 2)
+
+
+def test_all_null_table_replaced(site: Site) -> None:
+    """No row has a cursor, so no witness: the file and the last NULL row speak."""
+    table = "create table t(id integer primary key, ts text, v text)"
+    site.sql(table, ("insert into t(v) values (?)", [(f"old{i}",) for i in range(5)]))
+    site.write("  t: {cursor: {column: ts, on_null: include}}\n")
+    ok(site, 5)
+    other = site.folder / "other"
+    sql(other, table, ("insert into t(v) values (?)", [(f"new{i}",) for i in range(3)]))
+    other.replace(site.database)
+    held(site, "4.4")
+
+
+def test_second_row_at_the_position_of_a_view(site: Site) -> None:
+    """Nothing keeps a view's declared cursor unique: a later row of the same value is noticed."""
+    site.sql(
+        "create table b(id integer primary key, ts integer, v text)",
+        "create view t as select ts, v from b",
+        "insert into b(ts, v) values (1, 'a'), (2, 'b')",
+    )
+    site.write("  t: {cursor: ts}\n")
+    ok(site, 2)
+    site.sql("insert into b(ts, v) values (2, 'c')")
+    result = site.one()
+    assert result.state == "failing"
+    assert "does not tell its rows apart" in str(result.error)
+
+
+def test_rows_before_initial_value_never_come(site: Site) -> None:
+    """A change of rows after it is no reason to read those before it."""
+    site.sql(
+        "create table t(id integer primary key, v text)",
+        ("insert into t(v) values (?)", [(f"v{i}",) for i in range(20)]),
+    )
+    site.write("  t: {cursor: {column: id, initial_value: 10}}\n")
+    ok(site, 10)
+    site.sql("update t set v = 'changed' where id > 10")
+    site.one()
+    assert min(site.column("t", "id")) == 11
+
+
+def test_lookback_takes_its_first_value(site: Site) -> None:
+    """`lookback: 1d` finds a row that is one day late, not only one that is less."""
+    site.sql(
+        "create table t(id integer primary key, d date not null)",
+        "insert into t(d) values ('2024-01-09'), ('2024-01-10')",
+    )
+    site.write("  t: {cursor: {column: d, lookback: 1d}}\n")
+    ok(site, 2)
+    site.sql("insert into t(d) values ('2024-01-09')")
+    ok(site, 1)
+
+
+def test_nulls_that_the_filter_leaves_out_hold_nothing(site: Site) -> None:
+    """`where: ts is not null` answers for the NULLs."""
+    site.sql("create table t(id integer primary key, ts integer)", "insert into t(ts) values (1), (null)")
+    site.write('  t: {cursor: ts, where: "ts is not null"}\n')
+    ok(site, 1)
+
+
+def test_key_that_is_no_text_travels_in_the_position(site: Site) -> None:
+    """A key of bytes that are not UTF-8 is a position like any other."""
+    site.sql(
+        "create table t(k text primary key, v int) without rowid",
+        "insert into t values ('a', 1), (cast(x'63ff' as text), 0)",
+    )
+    site.write('  t: {cursor: k, where: "v > 0"}\n')
+    ok(site, 1)
+    ok(site, 0)
