@@ -13,20 +13,21 @@ from typing import Final
 import sqlalchemy as sa
 
 from silt.errors import UserError
-from silt.shapes import Table
+from silt.shapes import Table, ascii_lower
 from silt.source.open import Connection, Refused
 from silt.source.statement import compiled, relation, written
 
 _TOKEN: Final = re.compile(
-    r"--[^\n]*|/\*.*?(?:\*/|$)|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|\[[^\]]*\]|[\w$]+"
-    r"|[()]|(?P<parameter>\?|[:@#]\w)|(?P<end>;)|(?P<open>['\"`\[])",
+    r"--[^\n]*|/\*.*?(?:\*/|$)|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|\[[^\]]*\]"
+    r"|(?P<parameter>\?\d*|[:@$]\w+)|[\w$]+|[()]|(?P<end>;)|(?P<open>['\"`\[])",
     re.DOTALL,
 )
+_ROWIDS: Final = ("rowid", "_rowid_", "oid")
 
 
 def check(connection: Connection, table: Table, where: str, *, hint: str) -> None:
     """Raise `UserError`, with `hint` (where it is written), unless `where` is one condition over `table`."""
-    if why := _objection(where):
+    if why := _objection(where) or _text_by_mistake(where, table):
         raise UserError(f"`where` is not one condition: {why}", on=where, hint=hint)
     statement = sa.select(sa.literal(1)).select_from(relation(table)).where(written(where)).limit(0)
     try:
@@ -51,6 +52,17 @@ def _objection(where: str) -> str:
         if depth < 0:
             return "a `)` has no `(`"
     return "a `(` has no `)`" if depth else ""
+
+
+def _text_by_mistake(where: str, table: Table) -> str:
+    """SQLite takes `"qualty"` for a text where no column has that name, and the condition for another one."""
+    tokens = [t.group() for t in _TOKEN.finditer(where)]
+    if "select" in (t.lower() for t in tokens):  # its tables have columns of their own
+        return ""
+    names = (t[1:-1].replace('""', '"') for t in tokens if t[0] == '"')
+    known = (*_ROWIDS, ascii_lower(table.name))
+    lost = next((n for n in names if table.column(n) is None and ascii_lower(n) not in known), None)
+    return f'"{lost}" is no column of {table.name}, and a text stands in single quotes' if lost else ""
 
 
 def _said(error: Refused) -> str:

@@ -1,0 +1,74 @@
+"""A stream's `where` is one condition over its table, or it is refused before anything is read by it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from kit import sql
+
+from silt.errors import UserError
+from silt.source.clone import reflect
+from silt.source.condition import check
+from silt.source.open import connect
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    sql(
+        tmp_path / "a.db",
+        'CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT, "odd name" INT)',
+        "CREATE TABLE u(w INT)",
+    )
+    return tmp_path / "a.db"
+
+
+def tried(database: Path, where: str) -> None:
+    with connect(str(database), busy_timeout=1.0) as connection:
+        (table,) = (t for t in reflect(connection) if t.name == "t")
+        check(connection, table, where, hint="silt.yaml:1:1 says it")
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "id > 1",
+        "v = 'a) or (b'",
+        "v = ':a ? ;' -- a remark with ) and '",
+        "v LIKE '%''%' /* ) */ AND (id + 1) * 2 > 3",
+        '"odd name" = 1 and "t"."ID" > 0 and "rowid" > 0',
+        "[odd name] = 1 or `v` = 'x'",
+        'id in (select "w" from u)',
+        "v = '日本'",
+    ],
+)
+def test_conditions_pass(database: Path, where: str) -> None:
+    """Quotes, remarks, subqueries and odd names are the user's SQL, and stay as they are."""
+    tried(database, where)
+
+
+@pytest.mark.parametrize(
+    ("where", "why"),
+    [
+        ("id > 1) or (1", "a `)` has no `(`"),
+        ("(id > 1", "a `(` has no `)`"),
+        ("id > 1; drop table t", "a `;` ends a statement"),
+        ("id > ?", "? is a parameter"),
+        ("id > :low", ":low is a parameter"),
+        ("id > @low", "@low is a parameter"),
+        ("id > $low", "$low is a parameter"),
+        ("id > ?2", "?2 is a parameter"),
+        ("v = 'open", "the quote ' is not closed"),
+        ('"vv" > 1', '"vv" is no column of t'),
+        ("vv > 1", "no such column: vv"),
+        ("id >", "syntax error"),
+        ("count(*) > 1", "misuse of aggregate"),
+        ("", "syntax error"),
+    ],
+)
+def test_what_is_no_condition_is_refused(database: Path, where: str, why: str) -> None:
+    """What would change the statement around it, and what SQLite refuses: said with where it is written."""
+    with pytest.raises(UserError) as caught:
+        tried(database, where)
+    assert why in caught.value.what
+    assert caught.value.hint == "silt.yaml:1:1 says it"
