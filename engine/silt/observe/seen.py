@@ -25,7 +25,7 @@ from silt.target.failures import Unreachable
 
 Select = Callable[[Stream], bool]
 
-_FIRST_SAMPLE = 2_000
+_FIRST_SAMPLE = 1_000
 _SAMPLE = 200
 """Rows of a census: many where types and cursor are chosen, few where table and position pin them."""
 
