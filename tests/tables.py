@@ -351,7 +351,8 @@ class Play:
         return f"INSERT INTO {quoted(self.case.table)} DEFAULT VALUES"
 
     def _rows(self, turn: Round) -> list[Row]:
-        made = [dict[str, Any]() for _ in range(turn.rows)]
+        full = self.case.kind.name == "autoincrement" and max(self.ids, default=0) > GREATEST // 2
+        made = [dict[str, Any]() for _ in range(0 if full else turn.rows)]  # AUTOINCREMENT never goes back
         if self.case.kind.keys:
             made = self.case.kind.keys(self.chance, turn.rows, self.seen)
             self.seen = max([self.seen, *(row.get("_tick", row.get("a", 0)) for row in made)])
