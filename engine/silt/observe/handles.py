@@ -46,6 +46,8 @@ class Handles:
         self._lock = threading.Lock()
         self._idle: dict[str, list[Connection]] = {}
         self._lakes: dict[str, Lake] = {}
+        self.row_bytes: dict[str, int] = {}
+        """Arrow bytes of a row as last seen, by app: what bounds the next window."""
 
     def __enter__(self) -> Self:
         return self

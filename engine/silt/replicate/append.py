@@ -91,7 +91,6 @@ class AppendCycle:
         self._clock = clock
         self._tally = tally
         self._group: list[Load] = []
-        self._row_bytes: dict[str, int] = {}
 
     def run(self) -> None:
         for part in self._parts:
@@ -153,31 +152,33 @@ class AppendCycle:
 
     def _bounded(self, part: Part, snapshot: Snapshot, goal: Key | None) -> Look | None:
         """What to read, at most `batch.max_rows` rows and about `batch.max_bytes`."""
-        limit = self._most_rows(part)
-        look = self._look(part, snapshot.first, goal, limit)
-        if look is None or look.rows <= SAMPLED or part.app in self._row_bytes:
-            return look
-        if snapshot.first.size() > self._stream.batch.max_bytes:
-            self._row_bytes[part.app] = self._sampled(part, snapshot, look)
-        fewer = self._most_rows(part)
-        return look if look.rows <= fewer else self._look(part, snapshot.first, goal, fewer)
+        sizes = self._handles.row_bytes
+        if part.app not in sizes and snapshot.first.size() > self._stream.batch.max_bytes:
+            sizes[part.app] = self._sampled(part, snapshot)
+        return self._look(part, snapshot.first, goal, self._most_rows(part))
 
     def _most_rows(self, part: Part) -> int:
         batch = self._stream.batch
-        each = self._row_bytes.get(part.app)
+        each = self._handles.row_bytes.get(part.app)
         return batch.max_rows if each is None else max(1, min(batch.max_rows, batch.max_bytes // each))
 
-    def _sampled(self, part: Part, snapshot: Snapshot, look: Look) -> int:
-        """Arrow bytes of a row, by the first rows of a large window; at least 1."""
-        at, rows, size = look.window, 0, 0
-        first = ev.window(snapshot.first, part.extract, at.lo, at.hi, max_rows=SAMPLED)
+    def _sampled(self, part: Part, snapshot: Snapshot) -> int:
+        """Arrow bytes of a row, by the first rows past the position; at least 1."""
+        rows = size = 0
+        first = self._first_rows(part, snapshot.first)
         with closing(stream(snapshot, part.extract, first.lo, first.hi, None)) as batches:
-            for batch in batches:
+            for batch in batches if first.rows else ():
                 rows += batch.num_rows
                 size += batch.nbytes
                 if size > SAMPLED_BYTES:
                     break
         return max(1, size // max(rows, 1))
+
+    def _first_rows(self, part: Part, connection: Connection) -> ev.Window:
+        """A few rows past the position; counting them costs no scan."""
+        position = self._ledger.standing(part).position
+        last = ev.last_key(connection, part.extract)
+        return ev.window(connection, part.extract, position.key if position else None, last, max_rows=SAMPLED)
 
     def _look(self, part: Part, connection: Connection, goal: Key | None, max_rows: int) -> Look | None:
         """What to read; None when there is nothing.  Raises `Held` on a hold."""
@@ -309,9 +310,10 @@ class AppendCycle:
     def _too_large(self, part: Part, look: Look, head: Head) -> bool:
         """Whether the head showed for the first time that the window must be smaller."""
         read = sum(batch.num_rows for batch in head.batches)
-        if not read or part.app in self._row_bytes:
+        sizes = self._handles.row_bytes
+        if not read or part.app in sizes:
             return False
-        self._row_bytes[part.app] = max(1, sum(batch.nbytes for batch in head.batches) // read)
+        sizes[part.app] = max(1, sum(batch.nbytes for batch in head.batches) // read)
         return look.window.rows > self._most_rows(part)
 
     def _head(self, batches: Iterable[pa.RecordBatch]) -> Head:
@@ -349,7 +351,7 @@ class AppendCycle:
         for batch in batches:
             rows += batch.num_rows
             size += batch.nbytes
-            self._row_bytes[part.app] = max(1, size // max(rows, 1))
+            self._handles.row_bytes[part.app] = max(1, size // max(rows, 1))
             self._listen(Progress(stream=self._stream.name, rows=rows, expected=expected))
             yield batch
 

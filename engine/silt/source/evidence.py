@@ -364,6 +364,11 @@ def _count(
     return int(found)
 
 
+def last_key(connection: Connection, extract: Extract) -> Key | None:
+    """The last key that a row has."""
+    return _key(questions(extract).last(ceiling=False).rows(connection))
+
+
 def last_upto(connection: Connection, extract: Extract, key: Key) -> Key | None:
     """The last key at or before `key` that a row has."""
     return _key(questions(extract).back().rows(connection, limit=1, offset=0, **given("hi", key)))
