@@ -17,7 +17,9 @@ def environment(**changes: str) -> dict[str, str]:
     return {**kept, "PYTHONUNBUFFERED": "1", **changes}
 
 
-def silt(*arguments: str | Path, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+def silt(
+    *arguments: str | Path, cwd: Path | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """`silt ARGUMENTS` in `cwd` with these environment variables."""
     return subprocess.run(
         [*SILT, *map(str, arguments)],
@@ -46,5 +48,7 @@ def start(*arguments: str | Path, cwd: Path | None = None, **variables: str) -> 
 
 def sql(path: Path, script: str) -> None:
     """Run `script` against a SQLite database, in another process: no second library in this one."""
-    code = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], timeout=10); c.executescript(sys.stdin.read())"
+    code = (
+        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], timeout=10); c.executescript(sys.stdin.read())"
+    )
     subprocess.run([sys.executable, "-S", "-c", code, str(path)], input=script, text=True, check=True)

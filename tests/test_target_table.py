@@ -524,7 +524,7 @@ def test_rivals_checkpoint_at_once(tmp_path: Path) -> None:
 
 
 def test_writer_properties_arrive_in_the_files(tmp_path: Path) -> None:
-    """zstd, delta-packed integers and times, no dictionary for reals and blobs, row groups bounded by bytes."""
+    """zstd, integers and times delta-packed, no dictionary for reals and blobs, groups bounded by bytes."""
     import pyarrow.parquet as pq
 
     columns = [

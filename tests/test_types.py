@@ -7,6 +7,7 @@ import struct
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -296,7 +297,7 @@ def test_a_spelling_in_a_timezone():
 # --- conversion -----------------------------------------------------------------------------------
 
 
-def both(raw: list[object], kind: str, form: str | None = None, timezone: str | None = None) -> object:
+def both(raw: list[object], kind: str, form: str | None = None, timezone: str | None = None) -> Any:
     """A column through Arrow and each value by the careful judge: they must agree."""
     field = Field(name="c", type=kind, source="c", format=form, timezone=timezone)
     try:

@@ -127,7 +127,9 @@ def test_an_emptied_table_waits_for_a_row() -> None:
 
 def test_an_emptied_table_that_counts_on_goes_on() -> None:
     """DELETE FROM t under AUTOINCREMENT: ids never return."""
-    assert isinstance(judge(evidence("", empty=True, high=None, low=None, sequence_passed=True), position()), GoOn)
+    assert isinstance(
+        judge(evidence("", empty=True, high=None, low=None, sequence_passed=True), position()), GoOn
+    )
 
 
 def test_a_rowid_below_the_minimum_holds() -> None:

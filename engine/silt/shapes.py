@@ -28,7 +28,7 @@ class FileIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
-    """One matching file of a source; `name` as DESIGN 1 (the text that the wildcards matched, or the stem)."""
+    """One matching file of a source; `name`: the text that the wildcards matched, or the stem (DESIGN 1)."""
 
     name: str
     path: str

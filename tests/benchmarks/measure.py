@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,31 +27,37 @@ class Cost:
     output: str
 
 
-def run(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> Cost:
-    """Run `command` and wait for it with wait4(2), whose peak covers the process and its children.
+_LAUNCHER = """
+import json, os, resource, subprocess, sys, time
+begun = time.perf_counter()
+code = subprocess.call(sys.argv[2:], stdout=sys.stderr, stderr=subprocess.STDOUT)
+wall = time.perf_counter() - begun
+usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+with open(sys.argv[1], "w") as told:
+    json.dump([code, wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss], told)
+"""
 
-    Linux counts the parent's memory at the moment of the fork into a child's peak, so this process
-    must stay small: it imports nothing but the standard library.
+
+def run(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> Cost:
+    """Run `command` and wait for it; the peak covers the process and its children.
+
+    Linux counts the parent's memory at the moment of the fork into a child's peak, so a small launcher
+    forks it, whoever calls this.
     """
-    with tempfile.TemporaryFile() as output:
-        begun = time.perf_counter()
-        child = subprocess.Popen(
-            [str(part) for part in command],
-            stdout=output,
-            stderr=subprocess.STDOUT,
+    with tempfile.TemporaryFile() as output, tempfile.NamedTemporaryFile("r") as told:
+        subprocess.run(
+            [sys.executable, "-S", "-c", _LAUNCHER, told.name, *map(str, command)],
+            stderr=output,
             env={**os.environ, **(env or {})},
+            check=True,
         )
-        _, status, usage = os.wait4(child.pid, 0)
-        wall = time.perf_counter() - begun
-        child.returncode = os.waitstatus_to_exitcode(status)
+        code, wall, cpu, peak = json.load(told)
         output.seek(0)
         text = output.read().decode(errors="replace")
-    if child.returncode:
-        raise Failed(f"{command[0]} ended with {child.returncode}:\n{text[-2000:]}")
+    if code:
+        raise Failed(f"{command[0]} ended with {code}:\n{text[-2000:]}")
     unit = 1 if sys.platform == "darwin" else 1024
-    return Cost(
-        wall=wall, cpu=usage.ru_utime + usage.ru_stime, peak=usage.ru_maxrss * unit / 1e6, output=text
-    )
+    return Cost(wall=wall, cpu=cpu, peak=peak * unit / 1e6, output=text)
 
 
 def middle(costs: Sequence[Cost]) -> Cost:
