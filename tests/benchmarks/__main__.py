@@ -23,6 +23,7 @@ from tests.benchmarks.measure import Cost, Failed, middle, run
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 FLOOR = "C floor"
+BARE = "C, without mutex"
 SILT = "silt run --once"
 RSS_LIMIT = 320.0  # MB (issue: 5M rows under it)
 DLT_RATIO = 2.5  # silt is at least this much faster than dlt's best backend
@@ -69,7 +70,7 @@ def _options() -> Options:
 # --- Candidates. -----------------------------------------------------------------------------------------
 
 
-def _floor(data: Dataset) -> Candidate | None:
+def _floor(data: Dataset, *options: str) -> Candidate | None:
     """The C loop, compiled into the cache beside the data; None (said once) where that cannot be."""
     compiler = shutil.which("cc")
     if compiler is None:
@@ -79,7 +80,7 @@ def _floor(data: Dataset) -> Candidate | None:
     subprocess.run([compiler, "-O2", "-o", binary, HERE / "floor.c", "-ldl"], check=True)
 
     def candidate(folder: Path) -> Cost:
-        cost = run([binary, data.path, data.table])
+        cost = run([binary, data.path, data.table, *options])
         _counted(FLOOR, int(cost.output.split()[0]), data.rows)
         return cost
 
@@ -153,6 +154,8 @@ def _compare(data: Dataset, options: Options, *, peers: bool) -> bool:
     candidates: dict[str, Candidate] = {}
     if floor := _floor(data):
         candidates[FLOOR] = floor
+    if bare := _floor(data, "nomutex"):
+        candidates[BARE] = bare
     candidates[SILT] = _silt(data)
     if peers:
         candidates |= _peers(data, long=options.long)

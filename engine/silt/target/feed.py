@@ -9,7 +9,7 @@ from silt.target.model import WriterHints
 from silt.target.schema import fit
 
 _GROUP_ROWS = 262_144  # FACTS, "Writer": row groups of 256k, fewer on wide tables
-_GROUP_BYTES = 64_000_000
+_GROUP_BYTES = 32_000_000
 _MIN_GROUP_ROWS = 8_192
 
 
