@@ -98,7 +98,7 @@ def test_evidence_goes_before_names(found):
     )
     assert choice.order is not None
     assert choice.order.cursor == ("n",)
-    assert choice.time_format == "epoch_s"
+    assert choice.time_format is None  # nothing but its size says that it is a time
 
 
 def test_created_goes_before_updated(found):
@@ -370,3 +370,45 @@ def test_a_large_table_is_not_scanned(tmp_path):
             took[rows] = min(best)
             assert seen.rows <= 2000
     assert took[400_000] < 5 * took[10_000]
+
+
+def test_integers_that_look_like_times_are_none_without_a_word_for_it(found):
+    """A key of 19 digits is no time: a ceiling of now + max_skew would defer its rows for years."""
+    rows = [(1_990_000_000_000_000_000 + i * 1000, 1711000000 + i) for i in range(20)]
+    create = "create table t(id bigint not null primary key, at int not null)"
+    key = found(create, ("insert into t values (?, ?)", rows), kind="columns", columns=("id",))
+    assert key.time_format is None
+    declared = found(create, ("insert into t values (?, ?)", rows), kind="columns", columns=("at",))
+    assert declared.time_format == "epoch_s"
+
+
+def test_one_date_among_words_makes_no_time(found):
+    """A text cursor is a time only where all its texts are: else later words would be deferred."""
+    rows = [(f"a{i}",) for i in range(9)] + [("2024-01-01",)]
+    create = "create table t(k text not null primary key) without rowid"
+    choice = found(create, ("insert into t values (?)", rows), kind="columns", columns=("k",))
+    assert choice.time_format is None
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ("create table t(k text collate nocase not null)", "create unique index u on t(k collate binary)"),
+        ("create table t(k text collate nocase not null, primary key(k collate binary)) without rowid",),
+    ],
+)
+def test_an_index_under_another_collation_is_no_key(found, statements):
+    """'b' and 'B' are two to the index and one to the order: by it alone one would be lost."""
+    choice = found(*statements, "insert into t values ('a'), ('b'), ('B')", kind="columns", columns=("k",))
+    assert choice.order is None or choice.order.tie == ("rowid",)
+
+
+def test_a_text_primary_key_tells_ties_apart_though_it_may_hold_null(found):
+    """SQLite lets `id TEXT PRIMARY KEY` hold NULL; it is still a better tie-breaker than a rowid."""
+    create = "create table t(id text primary key, at text not null)"
+    some = "insert into t values ('a', '2024-01-01T00:00:00'), ('b', '2024-01-01T00:00:01')"
+    choice = found(create, some, kind="columns", columns=("at",))
+    assert choice.order == Order(kind="columns", cursor=("at",), tie=("id",), rises=False)
+    nulls = found(create, some, "insert into t values (null, '2024')", kind="columns", columns=("at",))
+    assert nulls.order is not None
+    assert nulls.order.tie == ("rowid",)

@@ -49,11 +49,15 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
-    """An index over plain columns; partial and expression indexes are not shown."""
+    """An index over plain columns; partial and expression indexes are not shown.
+
+    `collations` are its own, a column each (empty: not known); a column's may be another.
+    """
 
     name: str
     columns: tuple[str, ...]
     unique: bool = False
+    collations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -320,7 +320,12 @@ def _indexes(clone: _Clone, listed: list[tuple[Any, ...]]) -> Iterator[Index]:
     for _, name, unique, _, partial in sorted((row[:5] for row in listed), key=lambda row: str(row[1])):
         keyed = [row for row in clone.pragma("index_xinfo", name) if row[5]]
         if not partial and all(row[1] >= 0 for row in keyed):
-            yield Index(name=name, columns=tuple(str(row[2]) for row in keyed), unique=bool(unique))
+            yield Index(
+                name=name,
+                columns=tuple(str(row[2]) for row in keyed),
+                unique=bool(unique),
+                collations=tuple(str(row[4]) for row in keyed),
+            )
 
 
 # --- a little SQL reading -------------------------------------------------------------------------

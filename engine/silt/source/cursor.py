@@ -19,6 +19,7 @@ from silt.shapes import (
     Column,
     ColumnCensus,
     CursorChoice,
+    Index,
     Order,
     Table,
     TableCensus,
@@ -28,6 +29,7 @@ from silt.shapes import (
 _ROWIDS: Final = ("rowid", "_rowid_", "oid")
 _CREATED: Final = ("created", "inserted", "timestamp", "time", "ts", "logged", "recorded", "received")
 _UPDATED: Final = ("updated", "modified", "changed", "edited", "last", "touched")
+_TIMES: Final = frozenset({*_CREATED, *_UPDATED, "at", "date", "datetime", "epoch", "when"} - {"last"})
 _SAFE: Final = "an INTEGER PRIMARY KEY, or a NOT NULL column that rises with each commit, would make it safe"
 
 
@@ -78,9 +80,30 @@ class _Evidence:
 
     @property
     def form(self) -> str | None:
-        """The one format of time that all its values have, else None."""
+        """The one format of time that all its values have, else None.
+
+        A number is a time only where its type or name says so: ids of 19 digits look like nanoseconds
+        of some day ahead, and rows past now + max_skew would wait for that day.
+        """
         forms = [name for name, _ in self.count.formats]
-        return forms[0] if len(forms) == 1 and types.base_format(forms[0]) in types.TIME_FORMATS else None
+        if len(forms) != 1 or self.count.blobs or types.base_format(forms[0]) not in types.TIME_FORMATS:
+            return None
+        if types.base_format(forms[0]) in types.NUMBER_FORMATS and not self._says_time:
+            return None
+        return forms[0]
+
+    @property
+    def _says_time(self) -> bool:
+        """Whether a number may be a time: its type says so, or its name and it is no key."""
+        named = bool(set(_name_words(self.column.name)) & _TIMES)
+        return self.declared_time or (named and not self.unique)
+
+    @property
+    def declared_form(self) -> str | None:
+        """The format of a declared cursor: where all are times in texts of several, the most frequent."""
+        bases = [types.base_format(name) for name, _ in self.count.formats]
+        several = len(bases) > 1 and not self.count.blobs and set(bases) <= types.TEXT_FORMATS
+        return self.count.formats[0][0] if several else self.form
 
     @property
     def values(self) -> int:
@@ -140,7 +163,7 @@ def _evidence(table: Table, census: TableCensus) -> tuple[_Evidence, ...]:
     leads = {ascii_lower(i.columns[0]) for i in table.indexes}
     if table.without_rowid:
         leads |= {ascii_lower(name) for name in table.primary_key[:1]}
-    keys = {key[0] for key in _unique_keys(table) if len(key) == 1}
+    keys = {key[0] for key in (*_unique_keys(table), *_nullable_keys(table)) if len(key) == 1}
     return tuple(
         _Evidence(
             column=column,
@@ -203,7 +226,7 @@ def _detected(table: Table, census: TableCensus) -> CursorChoice:
         return CursorChoice(order=None, detected=True, why=why, runners_up=_runners_up(candidates))
     usable = [e for e in candidates if not e.objection]
     for best in usable:
-        order = _ordered(table, (best.column.name,))
+        order = _ordered(table, census, (best.column.name,))
         if order is not None:
             rest = [e for e in candidates if e is not best]
             return _by_column(table, best, order, rest)
@@ -273,21 +296,50 @@ def _unique_keys(table: Table) -> tuple[tuple[str, ...], ...]:
     """Column sets that are unique and never NULL: rowid alias, primary key, unique indexes."""
     never = {c.name for c in table.columns if not c.nullable}
     keys: list[tuple[str, ...]] = [(table.rowid_alias,)] if table.rowid_alias else []
-    keys += [table.primary_key] if table.primary_key and set(table.primary_key) <= never else []
-    keys += [i.columns for i in table.indexes if i.unique and set(i.columns) <= never]
+    keys += [key for key in _indexed_keys(table) if set(key) <= never]
     return tuple(dict.fromkeys(keys))
 
 
-def _ordered(table: Table, columns: tuple[str, ...], recorded: tuple[str, ...] = ()) -> Order | None:
+def _nullable_keys(table: Table) -> tuple[tuple[str, ...], ...]:
+    """Column sets that are unique but may hold NULL, as `id TEXT PRIMARY KEY` may by SQLite's quirk."""
+    known = _unique_keys(table)
+    return tuple(key for key in dict.fromkeys(_indexed_keys(table)) if key not in known)
+
+
+def _indexed_keys(table: Table) -> Iterator[tuple[str, ...]]:
+    """The primary key, then unique indexes: those that tell rows apart as the order compares them."""
+    refused = [i.columns for i in table.indexes if i.unique and not _distinguishes(table, i)]
+    if table.primary_key and not any(set(table.primary_key) == set(columns) for columns in refused):
+        yield table.primary_key
+    yield from (i.columns for i in table.indexes if i.unique and _distinguishes(table, i))
+
+
+def _distinguishes(table: Table, index: Index) -> bool:
+    """Whether values that the index holds apart are apart under the columns' own collations too.
+
+    'a' and 'A' are two in an index COLLATE BINARY, yet one in the order of a column COLLATE NOCASE.
+    """
+    declared = {ascii_lower(c.name): ascii_lower(c.collation) for c in table.columns}
+    own = [declared.get(ascii_lower(name), "binary") for name in index.columns]
+    return not index.collations or own == [ascii_lower(name) for name in index.collations]
+
+
+def _ordered(
+    table: Table, census: TableCensus, columns: tuple[str, ...], recorded: tuple[str, ...] = ()
+) -> Order | None:
     """The order by `columns` and what tells their ties apart: as `recorded`, else the best; None without."""
-    orders = list(_orders(table, columns))
+    orders = list(_orders(table, census, columns))
     return next(
         (o for o in orders if ("columns", *o.cursor, "/", *o.tie) == recorded), next(iter(orders), None)
     )
 
 
-def _orders(table: Table, columns: tuple[str, ...]) -> Iterator[Order]:
-    """Every order by `columns`, best first."""
+def _orders(table: Table, census: TableCensus, columns: tuple[str, ...]) -> Iterator[Order]:
+    """Every order by `columns`, best first.
+
+    A key that may hold NULL goes before a rowid that VACUUM renumbers, unless a NULL was seen in it;
+    NULLs that come later are counted when they are read (DESIGN 4.3).
+    """
     keys = _unique_keys(table)
     if any(set(key) <= set(columns) for key in keys):
         yield _split(table, columns, keys)
@@ -296,8 +348,23 @@ def _orders(table: Table, columns: tuple[str, ...]) -> Iterator[Order]:
     for key in keys:
         if tie := _left(key, columns):
             yield Order(kind="columns", cursor=columns, tie=tie, rises=False)
+    may = _nullable_keys(table)
+    yield from _by_nullable(table, columns, [key for key in may if not _null_seen(census, key)])
     if table.rowid_alias is None and table.rowid is not None:
         yield Order(kind="columns", cursor=columns, tie=(table.rowid,), rises=False, renumbers=True)
+    yield from _by_nullable(table, columns, [key for key in may if _null_seen(census, key)])
+
+
+def _by_nullable(table: Table, columns: tuple[str, ...], keys: Sequence[tuple[str, ...]]) -> Iterator[Order]:
+    if any(set(key) <= set(columns) for key in keys):
+        yield _split(table, columns, keys)
+    for key in keys:
+        if tie := _left(key, columns):
+            yield Order(kind="columns", cursor=columns, tie=tie, rises=False)
+
+
+def _null_seen(census: TableCensus, key: tuple[str, ...]) -> bool:
+    return any((seen := census.column(name)) is not None and seen.nulls > 0 for name in key)
 
 
 def _left(key: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
@@ -357,7 +424,7 @@ def _declared(
     names = tuple(_existing(table, name) for name in columns)
     if len(set(names)) != len(names):
         raise UserError(f"the cursor of {table.name} names a column twice: {', '.join(columns)}")
-    order = _of_view(names) if table.kind == "view" else _ordered(table, names, recorded)
+    order = _of_view(names) if table.kind == "view" else _ordered(table, census, names, recorded)
     if order is None:
         why = f"nothing tells rows of {table.name} apart that have the same {', '.join(names)}: {_SAFE}"
         return CursorChoice(order=None, detected=False, why=why)
@@ -391,14 +458,13 @@ def _of_view(names: tuple[str, ...]) -> Order:
 def _explained(table: Table, census: TableCensus, order: Order, *, lookback: bool) -> CursorChoice:
     lead = next(e for e in _evidence(table, census) if e.column.name == order.cursor[0])
     tie = f", ties told apart by {', '.join(order.tie)}" if order.tie else ""
-    forms = [name for name, _ in lead.count.formats if types.base_format(name) in types.TIME_FORMATS]
     return CursorChoice(
         order=order,
         detected=False,
         why=f"{', '.join(order.cursor)}, as declared{tie}",
         warnings=tuple(_declared_doubts(table, lead, order, lookback=lookback)),
         storage=lead.count.classes[0] if lead.count.classes else None,
-        time_format=forms[0] if forms else None,
+        time_format=lead.declared_form,
     )
 
 
