@@ -86,6 +86,13 @@ _PHRASES: tuple[tuple[str, _Maker], ...] = (
         ),
     ),
     (
+        r"File ?name too long|ENAMETOOLONG|KeyTooLong",
+        _user(
+            "a value of a partition column is too long for the name of a folder",
+            "take that column out of `partition_by`, in a new table (`into`)",
+        ),
+    ),
+    (
         r"Not a directory|\[Errno 17\]",
         _user("a file is in the place of a folder of the target", "correct the target's uri or `into`"),
     ),

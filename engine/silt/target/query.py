@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 _TABLE = "silt_rows"
+_FIRST_YEAR, _LAST_YEAR = 1678, 2261
 
 
 def predicate_sql(predicate: Predicate) -> str:
@@ -68,6 +69,8 @@ def _literal(value: object) -> Any:
     from sqlalchemy import TIMESTAMP, cast, literal
 
     if isinstance(value, datetime):
+        if not _FIRST_YEAR <= value.year <= _LAST_YEAR:
+            return None  # the engine's literals count nanoseconds in 64 bits: without a bound more is read
         return cast(literal(value.isoformat()), TIMESTAMP(timezone=True))
     plain = isinstance(value, int | str) and not isinstance(value, bool)
     return literal(value) if plain else None
