@@ -43,6 +43,7 @@ class Position:
     and tie-breaker.  `digest` is the content of an overwritten slice.  `rows` counts rows read by this
     incarnation.
     `ties` is (how many, sum of key hashes) of the rows at the position's cursor value up to its key;
+    `slice` names the lineage columns that tell the slice's rows from others' (None: not recorded);
     `file` is (device, inode, birth time in nanoseconds or None).
     """
 
@@ -62,6 +63,7 @@ class Position:
     file: tuple[int, int, int | None] | None = None
     machine: str = ""
     digest: str = ""
+    slice: tuple[str, ...] | None = None
     committed_at: int = 0
 
 
@@ -194,6 +196,7 @@ def _revive(data: dict[str, Any]) -> dict[str, Any]:
     shapes: dict[str, Callable[[Any], object]] = {
         "definition": _texts,
         "witness_columns": _texts,
+        "slice": _texts,
         "key": _key,
         "witnesses": lambda items: tuple(
             Witness(key=_key(key), hash=digest, ordinal=ordinal) for key, digest, ordinal in items

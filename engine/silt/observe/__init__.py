@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from silt.observe.claim import check_claimed, check_foreign, predicate
 from silt.observe.handles import Handles, Lake
-from silt.observe.look import Known, Look, Standing, check_schema, examine, known
+from silt.observe.look import (
+    Known,
+    Look,
+    Standing,
+    check_schema,
+    check_slice,
+    examine,
+    known,
+    slice_columns,
+)
 from silt.observe.outlook import outlook
 from silt.observe.seen import look
 
@@ -21,9 +30,11 @@ __all__ = [
     "check_claimed",
     "check_foreign",
     "check_schema",
+    "check_slice",
     "examine",
     "known",
     "look",
     "outlook",
     "predicate",
+    "slice_columns",
 ]

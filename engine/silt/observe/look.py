@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass
 
 from silt import target
-from silt.errors import SchemaMoved
+from silt.errors import Held, SchemaMoved
 from silt.manifest.model import Stream
 from silt.plan.model import Part, StreamPlan
 from silt.plan.verdict import (
+    REBUILD,
     GoOn,
     Hold,
     ReRead,
@@ -126,6 +127,7 @@ def examine(
         shape=shape(part),
     )
     check_schema(part, evidence.schema_version)
+    check_slice(part, standing.position)
     judged = _renamed_from(part, connection, standing) or verdict(
         standing.position,
         evidence,
@@ -154,6 +156,27 @@ def check_schema(part: Part, schema_version: int) -> None:
     """Raise `SchemaMoved` unless the source's schema is the one that `part` was planned from."""
     if part.schema_version is not None and part.schema_version != schema_version:
         raise SchemaMoved("the source's schema changed since it was planned", on=part.database.path)
+
+
+def slice_columns(part: Part) -> tuple[str, ...]:
+    """The lineage columns that tell the part's rows from others'."""
+    return tuple(name for name, _ in part.slice.equals)
+
+
+def check_slice(part: Part, position: Position | None) -> None:
+    """Raise `Held` where the rows of a position were written under other lineage columns.
+
+    Today's predicate would miss them, or take in rows of others.
+    """
+    if position is None or position.slice is None or position.slice == slice_columns(part):
+        return
+    was, now = (", ".join(names) or "the whole table" for names in (position.slice, slice_columns(part)))
+    raise Held(
+        f"the slice was told by {was}, is told by {now}: rows in the lake are written the old way",
+        rule="9",
+        on=part.database.path,
+        hint=f"undo the edit of `lineage`, `into` or the source's path; or rebuild: {REBUILD}",
+    )
 
 
 def _high(part: Part, connection: Connection, evidence: Evidence, goal: Key | None) -> Key | None:

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING
 from silt import target
 from silt.errors import Contended, Held, SiltError
 from silt.manifest.model import Source
-from silt.observe import Handles, Look, examine
+from silt.observe import Handles, Look, examine, slice_columns
 from silt.plan.model import Part, StreamPlan
-from silt.plan.verdict import Hold, Restart, Wait, definition
+from silt.plan.verdict import REBUILD, Hold, Restart, Wait, definition
 from silt.position import Position, Witness, advanced, choose_witnesses
 from silt.replicate.ledger import Draft, Ledger, Txns, now_ms, reader
 from silt.replicate.model import Committed, Listener, Noted, Progress
 from silt.replicate.reread import less_held
 from silt.replicate.tally import Tally
-from silt.shapes import Key, Order
+from silt.shapes import Extract, Key, Order
 from silt.source import evidence as ev
 from silt.source.open import Connection, Snapshot, pair
 from silt.source.read import PARALLEL_ROWS, stream
@@ -206,7 +206,7 @@ class AppendCycle:
     def _next_position(self, part: Part, connection: Connection, look: Look) -> Position:
         """It never moves back: while a source stands behind it, rows are compared with the slice."""
         base = self._base(part, look)
-        extract, window, evidence = part.extract, look.window, look.evidence
+        extract, window, evidence = _remembering(part, base), look.window, look.evidence
         moved = bool(window.scanned) or look.rebased
         key = window.hi if moved else base.key
         rows = base.rows + window.scanned + look.null_rows
@@ -214,25 +214,26 @@ class AppendCycle:
             base,
             key=key,
             nulls=look.nulls[1] if look.nulls else base.nulls,
-            null_hash=self._null_hash(part, connection, look, base),
+            null_hash=self._null_hash(extract, connection, look, base),
             low=evidence.low,
             rows=rows,
             built_on=self._ledger.table.version,
             schema_version=evidence.schema_version,
             ties=ev.ties(connection, extract, key) if key else None,
-            witnesses=self._witnesses(part, connection, look, base, rows)
+            witnesses=self._witnesses(extract, connection, look, base, rows)
             if moved or look.nulls
             else base.witnesses,
-            witness_columns=ev.witness_columns(extract) if moved or look.nulls else base.witness_columns,
+            witness_columns=extract.witness if moved or look.nulls else base.witness_columns,
+            slice=slice_columns(part),
             file=(evidence.file.device, evidence.file.inode, evidence.file.birth),
             machine=evidence.machine,
             committed_at=now_ms(),
         )
 
-    def _null_hash(self, part: Part, connection: Connection, look: Look, base: Position) -> int | None:
+    def _null_hash(self, extract: Extract, connection: Connection, look: Look, base: Position) -> int | None:
         """By the columns that the position's witnesses are hashed by from now on."""
         last = look.nulls[1] if look.nulls else base.nulls
-        return None if last is None else ev.null_hash(connection, part.extract, last)
+        return None if last is None else ev.null_hash(connection, extract, last)
 
     def _base(self, part: Part, look: Look) -> Position:
         fresh = Position(definition=definition(_order(part)))
@@ -244,19 +245,19 @@ class AppendCycle:
         return old
 
     def _witnesses(
-        self, part: Part, connection: Connection, look: Look, base: Position, ordinal: int
+        self, extract: Extract, connection: Connection, look: Look, base: Position, ordinal: int
     ) -> tuple[Witness, ...]:
         """Rows of this window beside those remembered that were seen again, hashed by today's columns."""
         if look.rebased:  # none of those remembered stands where it stood: all are chosen anew
             whole = replace(look.window, scanned=ordinal)
             return choose_witnesses(
-                ev.witnesses(connection, part.extract, whole, ordinal=ordinal, first=True), ordinal
+                ev.witnesses(connection, extract, whole, ordinal=ordinal, first=True), ordinal
             )
-        fresh = ev.witnesses(connection, part.extract, look.window, ordinal=ordinal, first=base.key is None)
+        fresh = ev.witnesses(connection, extract, look.window, ordinal=ordinal, first=base.key is None)
         seen = {s.key for s in look.evidence.sightings if s.found == "match"}
         kept = tuple(w for w in base.witnesses if w.key in seen)
-        if base.witness_columns != ev.witness_columns(part.extract):
-            kept = ev.rehash(connection, part.extract, kept)
+        if base.witness_columns != extract.witness:
+            kept = ev.rehash(connection, extract, kept)
         return choose_witnesses((*kept, *fresh), ordinal)
 
     # --- reading and committing ---
@@ -273,10 +274,19 @@ class AppendCycle:
     def _lacking(self, part: Part, snapshot: Snapshot, look: Look) -> list[pa.RecordBatch]:
         """Rows read again that the slice lacks."""
         lacking = []
+        if look.again and not self._ledger.owns_slice(part):
+            raise Held(
+                "rows must be compared with the slice, but it holds rows of others, too",
+                rule="7",
+                on=part.database.path,
+                hint=f"`lineage: [database]`, or an `into` of its own, tells them apart; {REBUILD}",
+            )
         for again in look.again:
             window = again.window
             with closing(stream(snapshot, part.extract, window.lo, window.hi, window.rows)) as batches:
-                lacking += less_held(batches, self._ledger.table, part, by_key=again.by_key)
+                lacking += less_held(
+                    batches, self._ledger.table, part, content=None if again.by_key else _content(look)
+                )
         return lacking
 
     def _draft(self, part: Part, snapshot: Snapshot, look: Look, rows: int) -> Draft:
@@ -377,6 +387,20 @@ class AppendCycle:
                 seconds=self._clock() - started,
             )
         )
+
+
+def _remembering(part: Part, base: Position) -> Extract:
+    """The extract with the columns that witnesses hash: those of the position, as long as they are there.
+
+    A column that comes later is none of them: rows written before it hold NULL in the lake.
+    """
+    kept = tuple(name for name in base.witness_columns if name in part.extract.witness)
+    return replace(part.extract, witness=kept or ev.witness_columns(part.extract))
+
+
+def _content(look: Look) -> tuple[str, ...]:
+    """The source columns by which a row read again is the row that was written."""
+    return look.standing.position.witness_columns if look.standing.position else ()
 
 
 def _order(part: Part) -> Order:

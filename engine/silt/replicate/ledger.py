@@ -125,6 +125,11 @@ class Ledger:
         """Asked for only where a database is new; others' positions do not move while this ledger lives."""
         return known(self.table, self._plan, manifest=self._manifest, node=self._node)
 
+    def owns_slice(self, part: Part) -> bool:
+        """Whether the slice's rows are this part's alone: only then may rows be compared with it."""
+        plan = self._table_plan
+        return not plan.shared and all(p is part or p.slice != part.slice for p in plan.parts)
+
     # --- what others did ---
 
     def check_foreign(self, parts: Iterable[Part]) -> None:

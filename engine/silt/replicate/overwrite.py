@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from silt import target
 from silt.errors import Contended, SiltError
-from silt.observe import Handles, Standing, check_schema, predicate
+from silt.observe import Handles, Standing, check_schema, check_slice, predicate, slice_columns
 from silt.plan.model import Part, StreamPlan
 from silt.position import Position, advanced
 from silt.replicate.ledger import Draft, Ledger, Txns, now_ms, reader
@@ -83,6 +83,7 @@ class OverwriteCycle:
         standing = self._ledger.standing(part)
         with self._handles.connection(origin, part.database.path) as connection, connection.snapshot():
             check_schema(part, connection.schema_version())
+            check_slice(part, standing.position)
             content = self._digest(part, connection)
             if self._unchanged(standing, content):
                 return
@@ -108,8 +109,12 @@ class OverwriteCycle:
 
     def _draft(self, part: Part, connection: Connection, standing: Standing, content: Content) -> Draft:
         file = identity(part.database.path)
+        old = standing.position
+        # never on top of an append position: its key would outlive the rows that it counted
+        base = old if old is not None and old.definition == DEFINITION else Position(definition=DEFINITION)
         position = advanced(
-            standing.position or Position(definition=DEFINITION),
+            base,
+            slice=slice_columns(part),
             digest=content.digest,
             rows=content.rows,
             built_on=self._ledger.table.version,

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-_NOT_CONTENT = ("loaded_at",)
-
-
 def key_fields(part: Part) -> tuple[Field, ...]:
     """The lake's columns that hold the order's key.
 
@@ -55,9 +52,24 @@ def _field_of(part: Part, name: str) -> Field | None:
     return None
 
 
-def content_fields(part: Part) -> tuple[Field, ...]:
-    """Every column whose value comes from the row itself or is constant, not from the moment of loading."""
-    return tuple(field for field in part.extract.fields if field.lineage not in _NOT_CONTENT)
+def content_fields(part: Part, columns: Sequence[str]) -> tuple[Field, ...]:
+    """The lake's columns that tell whether a row is the one that was written: `columns`, and the key.
+
+    `columns` are the source columns that the position's witnesses hash: what both sides had when the
+    rows were written.  Constants and lineage are none: they change with the manifest.
+    Raises `Held` where one of them is not in the lake under the name it was written by.
+    """
+    by_source = {field.source: field for field in part.extract.fields if field.source is not None}
+    idle = {f.name for f in part.extract.fields if f.source is None and f.value is None and f.lineage is None}
+    lost = [name for name in columns if name not in by_source or (name in idle)]
+    if lost:
+        raise Held(
+            "rows must be compared with the slice, but a column is not in the lake as it was written",
+            rule="4.4",
+            why=", ".join(lost),
+            hint=REBUILD,
+        )
+    return tuple(dict.fromkeys((*key_fields(part), *(by_source[name] for name in columns))))
 
 
 def fingerprints(batch: pa.RecordBatch, names: Sequence[str]) -> list[Hashable]:
@@ -67,11 +79,18 @@ def fingerprints(batch: pa.RecordBatch, names: Sequence[str]) -> list[Hashable]:
 
 
 def less_held(
-    batches: Iterable[pa.RecordBatch], table: target.Table, part: Part, *, by_key: bool
+    batches: Iterable[pa.RecordBatch],
+    table: target.Table,
+    part: Part,
+    *,
+    content: Sequence[str] | None,
 ) -> list[pa.RecordBatch]:
-    """The rows of `batches` that the slice lacks; memory is bounded by a batch and what is kept."""
+    """The rows of `batches` that the slice lacks, by key, and by these source columns unless None.
+
+    Memory is bounded by a batch and what is kept.
+    """
     keys = [field.name for field in key_fields(part)]
-    names = keys if by_key else [field.name for field in content_fields(part)]
+    names = keys if content is None else [field.name for field in content_fields(part, content)]
     kept = []
     for batch in batches:
         held = _held(table, part, batch, keys[0], names)
