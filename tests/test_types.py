@@ -281,7 +281,8 @@ def test_an_instant_is_spelled_in_the_format_of_the_cursor(form, instant):
 def test_numbers_are_told_by_their_size_and_read_back(form, instant):
     """An epoch is known by the values that it gives between 2010 and 2030; none is another's."""
     number = types.spell(instant, form)
-    assert types.number_format(number) == form
+    # Apple's seconds are also those of the 1980s and 1990s since 1970: only a manifest can tell
+    assert types.number_format(number) == ("number" if form.startswith("apple") else form)
     back = types.exact(number, "timestamp", form)
     assert abs(instant - back) < timedelta(seconds=1)
 

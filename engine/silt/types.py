@@ -373,15 +373,14 @@ def base_format(form: str) -> str:
 def number_format(value: float) -> str:
     """The epoch that makes `value` an instant between 2000 and 2100; `number` where none does.
 
-    The ranges do not overlap: seconds since 2001 (Apple) count from 2010 to 2030 only.
+    The ranges do not overlap.  Apple's epoch is never guessed: its seconds are those of the 1980s and
+    1990s counted from 1970; the manifest declares it.
     """
     ranges = (
         ("julian", 2_451_544.5, 2_488_070.0),
-        ("apple", 2.84e8, 9.466e8),
         ("epoch_s", 9.466e8, 4.1025e9),
         ("epoch_ms", 9.466e11, 4.1025e12),
         ("epoch_us", 9.466e14, 4.1025e15),
-        ("apple_ns", 2.84e17, 9.466e17),
         ("epoch_ns", 9.466e17, 4.1025e18),
     )
     return next((name for name, low, high in ranges if low <= value < high), "number")

@@ -240,3 +240,97 @@ def test_key_that_is_no_text_travels_in_the_position(site: Site) -> None:
     site.write('  t: {cursor: k, where: "v > 0"}\n')
     ok(site, 1)
     ok(site, 0)
+
+
+def test_overwrite_in_between_holds_append(site: Site) -> None:
+    """append -> overwrite -> append: the rows that overwrite brought are not counted by the old position."""
+    site.sql("create table t(id integer primary key)", ("insert into t values (?)", [(i,) for i in range(5)]))
+    site.write("  t: {}\n")
+    ok(site, 5)
+    site.write("  t: {mode: overwrite}\n")
+    site.sql("insert into t values (5)")
+    site.one()
+    site.write("  t: {}\n")
+    result = site.one()
+    assert result.state == "held"
+    assert sorted(site.column("t", "id")) == list(range(len(site.lake("t"))))
+
+
+@pytest.mark.parametrize("mode", ["append", "overwrite"])
+def test_slice_told_by_other_columns_holds(site: Site, mode: str) -> None:
+    """Rows written without lineage are not found by it: `lineage` is pinned like the cursor."""
+    site.sql("create table t(id integer primary key)", ("insert into t values (?)", [(i,) for i in range(5)]))
+    site.write(f"  t: {{mode: {mode}}}\n")
+    ok(site, 5)
+    site.sql("insert into t values (9)")
+    site.write(f"  t: {{mode: {mode}, lineage: [database]}}\n")
+    result = site.one()
+    assert result.state == "held"
+    assert result.error.rule == "9"
+    assert len(site.lake("t")) == 5
+
+
+def test_column_added_before_a_rewind_doubles_nothing(site: Site) -> None:
+    """Rows are compared by what both sides had when they were written, not by today's columns."""
+    site.sql(
+        "create table t(id integer primary key, v text)",
+        ("insert into t(v) values (?)", [(f"v{i}",) for i in range(20)]),
+    )
+    site.write("  t: {}\n")
+    ok(site, 20)
+    site.sql("alter table t add column n int default 7")
+    ok(site)
+    site.sql("insert into t(v) values ('next')")
+    ok(site, 1)
+    site.sql("delete from t where id >= 20")
+    ok(site, 0)
+    assert sorted(site.column("t", "id")) == list(range(1, 22))
+
+
+def test_lookback_in_a_table_shared_with_others_holds(site: Site) -> None:
+    """The other stream's rows have the same keys: what is missing cannot be told."""
+    for table in "ab":
+        site.sql(
+            f"create table {table}(id integer primary key, ts text not null)",
+            (f"insert into {table}(ts) values (?)", [(f"2024-01-01 00:00:{i:02}",) for i in range(9)]),
+        )
+    common = "{into: all, cursor: {column: ts, lookback: 1h}}"
+    site.write(f"  a: {common}\n  b: {common}\n")
+    site.cycle()
+    states = {s.name: s.state for s in site.cycle().streams}
+    assert states == {"a": "held", "b": "held"}
+
+
+def test_each_database_of_a_glob_keeps_its_own_time_format(site: Site) -> None:
+    """One writes milliseconds, another seconds: neither arrives in 1970."""
+    ddl = "create table t(id integer primary key, at timestamp)"
+    sql(
+        site.folder / "a.db",
+        ddl,
+        ("insert into t(at) values (?)", [(1_700_000_000_000 + i,) for i in range(30)]),
+    )
+    sql(
+        site.folder / "b.db", ddl, ("insert into t(at) values (?)", [(1_700_000_000 + i,) for i in range(30)])
+    )
+    site.write("  t: {}\n", source="./*.db")
+    ok(site, 60)
+    assert {moment.year for moment in site.column("t", "at")} == {2023}
+
+
+def test_ids_that_look_like_nanoseconds_are_ids(site: Site) -> None:
+    """Snowflake ids are no time of the future: nothing is deferred."""
+    site.sql(
+        "create table t(id bigint primary key, v text)",
+        ("insert into t values (?, 'x')", [(1_900_000_000_000_000_000 + i,) for i in range(50)]),
+    )
+    site.write("  t: {cursor: id}\n")
+    ok(site, 50)
+
+
+def test_a_few_rows_show_no_order(site: Site) -> None:
+    """Two texts that happen to rise are no cursor: `auto` refuses and says what would make it safe."""
+    site.sql("create table t(k text primary key, v text)", "insert into t values ('a', 'x'), ('b', 'y')")
+    site.write("  t: {}\n")
+    result = site.one()
+    assert result.state == "failing"
+    assert "cursor" in str(result.error)

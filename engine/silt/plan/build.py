@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 from silt.errors import Held, SiltError, UserError
 from silt.plan.cursor import check_exposed, settle
-from silt.plan.fields import LINEAGE, build_fields, for_database, lineage, missing_names
+from silt.plan.fields import LINEAGE, build_fields, for_database, lineage, missing_names, own_formats
 from silt.plan.model import (
     LakeColumn,
     Part,
@@ -158,7 +158,7 @@ def _table(seen: Seen, into: str, group: Sequence[SeenDatabase]) -> tuple[TableP
         columns=columns,
         add=tuple(c for c in columns if c.name not in have) if lake.exists else (),
         partition_by=lake.partition_by if lake.exists else seen.stream.partition_by,
-        parts=tuple(_part(seen, database, built.fields) for database in group),
+        parts=tuple(_part(seen, lake, database, built.fields) for database in group),
         shared=seen.shared,
     )
     return plan, "; ".join(built.notes)
@@ -194,11 +194,11 @@ def _comment(field: Field) -> str:
     return f"{field.source} {field.declared}".strip() if field.source else ""
 
 
-def _part(seen: Seen, database: SeenDatabase, fields: tuple[Field, ...]) -> Part:
+def _part(seen: Seen, lake: SeenLake, database: SeenDatabase, fields: tuple[Field, ...]) -> Part:
     table = database.table
     if table is None:
         raise ValueError("a part has a table")
-    mine = for_database(fields, table)
+    mine = for_database(fields, table, own_formats(database, seen, lake))
     order = database.choice.order if database.choice else None
     if order is not None:
         check_exposed(order, mine, table)

@@ -273,15 +273,24 @@ def _in_lake_order(wanted: Mapping[str, Field], lake: SeenLake) -> tuple[Field, 
     return (*there, *(field for name, field in wanted.items() if name not in named))
 
 
-def for_database(fields: Sequence[Field], table: Table) -> tuple[Field, ...]:
+def own_formats(database: SeenDatabase, seen: Seen, lake: SeenLake) -> dict[str, str | None]:
+    """The format of each of the lake's columns as this database writes it: others may write theirs."""
+    rules = {ascii_lower(rule.name): rule for rule in seen.stream.columns if rule.value is None}
+    have = {column.name: column for column in lake.columns}
+    return {one.field.name: one.field.format for one in _typed_columns(database, seen, rules, have)}
+
+
+def for_database(
+    fields: Sequence[Field], table: Table, formats: Mapping[str, str | None]
+) -> tuple[Field, ...]:
     """`fields` as one database can fill them: a column that it lacks arrives NULL."""
-    return tuple(_or_null(field, table) for field in fields)
+    return tuple(_or_null(field, table, formats.get(field.name, field.format)) for field in fields)
 
 
-def _or_null(field: Field, table: Table) -> Field:
+def _or_null(field: Field, table: Table, form: str | None) -> Field:
     if field.source is None:
         return field
     column = table.column(field.source)
     if column is None:
         return replace(field, source=None)
-    return replace(field, source=column.name, declared=column.declared, strict=table.strict)
+    return replace(field, source=column.name, declared=column.declared, strict=table.strict, format=form)

@@ -30,6 +30,7 @@ _ROWIDS: Final = ("rowid", "_rowid_", "oid")
 _CREATED: Final = ("created", "inserted", "timestamp", "time", "ts", "logged", "recorded", "received")
 _UPDATED: Final = ("updated", "modified", "changed", "edited", "last", "touched")
 _TIMES: Final = frozenset({*_CREATED, *_UPDATED, "at", "date", "datetime", "epoch", "when"} - {"last"})
+_ENOUGH: Final = 20
 _SAFE: Final = "an INTEGER PRIMARY KEY, or a NOT NULL column that rises with each commit, would make it safe"
 
 
@@ -100,10 +101,13 @@ class _Evidence:
 
     @property
     def declared_form(self) -> str | None:
-        """The format of a declared cursor: where all are times in texts of several, the most frequent."""
-        bases = [types.base_format(name) for name, _ in self.count.formats]
-        several = len(bases) > 1 and not self.count.blobs and set(bases) <= types.TEXT_FORMATS
-        return self.count.formats[0][0] if several else self.form
+        """The format of a declared cursor: that of most of its texts, so that others are seen as strays."""
+        if not self.count.formats or self.count.blobs:
+            return self.form
+        name, count = self.count.formats[0]
+        times = types.base_format(name) in types.TEXT_FORMATS
+        several = all(types.base_format(n) in types.TEXT_FORMATS for n, _ in self.count.formats)
+        return name if times and (several or count * 2 > self.values) else self.form
 
     @property
     def values(self) -> int:
@@ -224,7 +228,7 @@ def _detected(table: Table, census: TableCensus) -> CursorChoice:
     if table.kind == "view":
         why = "a view has no rowid: declare columns that are unique together, such as `cursor: [time, id]`"
         return CursorChoice(order=None, detected=True, why=why, runners_up=_runners_up(candidates))
-    usable = [e for e in candidates if not e.objection]
+    usable = [e for e in candidates if not e.objection and (e.form is not None or _speaks(e))]
     for best in usable:
         order = _ordered(table, census, (best.column.name,))
         if order is not None:
@@ -233,6 +237,11 @@ def _detected(table: Table, census: TableCensus) -> CursorChoice:
     return CursorChoice(
         order=None, detected=True, why=_refusal(table, census), runners_up=_runners_up(candidates)
     )
+
+
+def _speaks(e: _Evidence) -> bool:
+    """Whether values without a time show an order: a few rows, or texts, rise by chance."""
+    return e.values >= _ENOUGH and not e.count.texts
 
 
 def _by_key(table: Table, alias: str, candidates: Sequence[_Evidence]) -> CursorChoice:
