@@ -334,3 +334,32 @@ def test_a_few_rows_show_no_order(site: Site) -> None:
     result = site.one()
     assert result.state == "failing"
     assert "cursor" in str(result.error)
+
+
+def test_stream_renamed_in_a_shared_table_holds(site: Site) -> None:
+    """Its rows are there under the old name's position: sent again they would be doubled."""
+    for table in "ab":
+        site.sql(
+            f"create table {table}(id integer primary key, v text)",
+            (f"insert into {table}(v) values (?)", [(f"{table}{i}",) for i in range(9)]),
+        )
+    site.write("  a: {into: all}\n  b: {into: all}\n")
+    site.cycle()
+    site.write("  aa: {table: a, into: all}\n  b: {into: all}\n")
+    states = {s.name: s.state for s in site.cycle().streams}
+    assert states == {"aa": "held", "b": "ok"}
+    assert len(site.lake("all")) == 18
+
+
+def test_another_table_takes_the_place_of_a_stream_in_a_shared_table(site: Site) -> None:
+    """A stream that is gone holds nobody whose rows are others, though they come from the same file."""
+    for table in "abc":
+        site.sql(
+            f"create table {table}(id integer primary key, v text)",
+            (f"insert into {table}(v) values (?)", [(f"{table}{i}",) for i in range(9)]),
+        )
+    site.write("  a: {into: all}\n  b: {into: all}\n")
+    site.cycle()
+    site.write("  c: {into: all}\n  b: {into: all}\n")
+    assert {s.name: s.state for s in site.cycle().streams} == {"c": "ok", "b": "ok"}
+    assert len(site.lake("all")) == 27

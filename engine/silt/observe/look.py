@@ -33,11 +33,16 @@ NOTHING = Window(lo=None, hi=None, rows=0, scanned=0, last=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """The position of another database of the same stream; `gone` where the source no longer has it."""
+    """The position of another database of the same stream, or of a stream that is no more.
+
+    `gone` where nothing fills that slice any more; `mine` where it is the same stream's, so that the
+    very same file tells.
+    """
 
     database: str
     position: Position
     gone: bool
+    mine: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,16 +193,18 @@ def _high(part: Part, connection: Connection, evidence: Evidence, goal: Key | No
 
 
 def known(table: target.Table, plan: StreamPlan, *, manifest: str, node: str) -> tuple[Known, ...]:
-    """The positions in `table` of the stream's databases."""
+    """The positions in `table` of the stream's databases, and of streams that the manifest no longer has."""
+    others = {name for planned in plan.tables for name in planned.shared}
     found = []
     for name in table.txns:
         app = parse_app(name)
-        mine = app is not None and (app.manifest, app.node, app.stream) == (manifest, node, plan.stream.name)
-        if app is None or not mine:
+        if app is None or (app.manifest, app.node) != (manifest, node) or app.stream in others:
             continue
         if (position := decode(table.position(name)[1])) is not None:
-            gone = app.database not in plan.found
-            found.append(Known(database=app.database, position=position, gone=gone))
+            mine = app.stream == plan.stream.name
+            gone = not mine or app.database not in plan.found
+            shown = app.database if mine else f"{app.stream}/{app.database}"
+            found.append(Known(database=shown, position=position, gone=gone, mine=mine))
     return tuple(found)
 
 
@@ -205,7 +212,8 @@ def _renamed_from(part: Part, connection: Connection, standing: Standing) -> Hol
     """A hold where file or rows are those of another database; asked once, before its first batch."""
     file = identity(connection.path) if standing.known else None
     for other in standing.known:
-        if file is not None and other.position.rows and other.position.file == astuple(file) and file.birth:
+        same = file is not None and file.birth and other.position.file == astuple(file)
+        if same and other.mine and other.position.rows:
             return renamed(other.database, "this very file was replicated")
         if other.gone and other.position.definition == definition(order_of(part)):
             seen = ev.gather(connection, part.extract, other.position).sightings

@@ -156,11 +156,6 @@ class OverwriteCycle:
         )
 
 
-def _base(old: Position | None) -> Position:
-    """Never an append position: it would say of a slice that was replaced where appending may go on."""
-    return Position(definition=DEFINITION, incarnation=old.incarnation if old else 0)
-
-
 def _alone(connection: Connection) -> Snapshot:
     """One reader: the digest depends on the order of rows, which two would mix."""
     return Snapshot(readers=(connection,))
