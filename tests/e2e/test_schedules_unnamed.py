@@ -363,3 +363,25 @@ def test_another_table_takes_the_place_of_a_stream_in_a_shared_table(site: Site)
     site.write("  c: {into: all}\n  b: {into: all}\n")
     assert {s.name: s.state for s in site.cycle().streams} == {"c": "ok", "b": "ok"}
     assert len(site.lake("all")) == 27
+
+
+def test_a_table_with_a_name_of_our_own(site: Site) -> None:
+    """No name that statements use hides a table."""
+    site.sql(
+        "create table silt_rows(id integer primary key, silt_content text)",
+        "insert into silt_rows values (1, 'a')",
+    )
+    site.write("  silt_rows: {}\n")
+    ok(site, 1)
+    ok(site, 0)
+
+
+def test_lookback_before_year_one(site: Site) -> None:
+    """A window that begins before time does begins with the first row."""
+    site.sql(
+        "create table t(id integer primary key, d date not null)", "insert into t(d) values ('0001-01-01')"
+    )
+    site.write("  t: {cursor: {column: d, lookback: 1d}}\n")
+    ok(site, 1)
+    site.sql("insert into t(d) values ('0001-01-01')")
+    ok(site, 1)

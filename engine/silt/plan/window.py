@@ -13,6 +13,7 @@ from silt.manifest.model import CursorRule
 from silt.plan.model import Part
 from silt.shapes import Key, TextShape, Value
 
+_LEAST = -(2**63)
 _DAY = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
 _MINUTE = "[0-9][0-9]:[0-9][0-9]"
 
@@ -42,7 +43,10 @@ def _back(part: Part, value: Value, lookback: float) -> Value:
     moment = types.exact(value, "timestamp", form, _timezone(part))
     if not isinstance(moment, datetime):
         return value
-    return types.spell(moment - timedelta(seconds=lookback), form, _timezone(part))
+    try:
+        return types.spell(moment - timedelta(seconds=lookback), form, _timezone(part))
+    except OverflowError:  # before year 1: from the first text, or number, there can be
+        return "" if isinstance(value, str) else _LEAST
 
 
 def _moment(now: float) -> datetime:

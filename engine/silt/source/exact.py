@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from sqlalchemy.sql import visitors
 from sqlalchemy.sql.elements import ColumnElement, TextClause
 from sqlalchemy.sql.selectable import SelectBase
 
@@ -61,8 +62,18 @@ def rows(connection: Connection, statement: Executable) -> list[tuple[Value, ...
 def _tagged(statement: SelectBase) -> sa.Select[Any]:
     """`statement`, materialized once, with class, integer, real and bytes of each of its columns."""
     # only the source's own rows are asked for once; MATERIALIZED also keeps its ORDER BY
-    inner = statement.cte("silt_rows").prefix_with("MATERIALIZED")
+    inner = statement.cte(_free_name(statement)).prefix_with("MATERIALIZED")
     return sa.select(*(part for c in inner.c for part in tagged(c)))
+
+
+def _free_name(statement: SelectBase) -> str:
+    """A name that nothing in `statement` says, SQL that a user wrote included: it would hide a table."""
+    said = (getattr(e, "name", "") or getattr(e, "text", "") for e in visitors.iterate(statement))
+    words = " ".join(map(str, said)).lower()
+    name = "silt_rows"
+    while name in words:
+        name += "_"
+    return name
 
 
 def tagged(value: ColumnElement[Any]) -> tuple[ColumnElement[Any], ...]:
