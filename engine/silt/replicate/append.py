@@ -7,24 +7,23 @@ ranges of many databases share a commit; a large one is streamed, a commit per `
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from silt import target
-from silt.errors import Contended, Held, SiltError
+from silt.errors import Held
 from silt.manifest.model import Source
-from silt.observe import Handles, Look, examine, slice_columns
-from silt.plan.model import Part, StreamPlan
+from silt.observe import Look, examine, slice_columns
+from silt.plan.model import Part
 from silt.plan.verdict import REBUILD, Hold, Restart, Wait, definition
 from silt.position import Position, Witness, advanced, choose_witnesses
-from silt.replicate.ledger import Draft, Ledger, Txns, now_ms, reader
-from silt.replicate.model import Committed, Listener, Noted, Progress
+from silt.replicate.cycle import Cycle
+from silt.replicate.ledger import Draft, Txns, now_ms, reader
+from silt.replicate.model import Committed, Noted, Progress
 from silt.replicate.reread import less_held
-from silt.replicate.tally import Tally
 from silt.shapes import Extract, Key, Order
 from silt.source import evidence as ev
 from silt.source.open import Connection, Snapshot, pair
@@ -66,47 +65,15 @@ class Head:
     whole: bool
 
 
-class AppendCycle:
+class AppendCycle(Cycle):
     """One pass over one table; `run` returns when every database is as far as it was at the start."""
 
-    def __init__(
-        self,
-        plan: StreamPlan,
-        parts: Sequence[Part],
-        ledger: Ledger,
-        handles: Handles,
-        *,
-        listen: Listener,
-        stop: threading.Event,
-        clock: Callable[[], float],
-        tally: Tally,
-    ) -> None:
-        self._plan = plan
-        self._stream = plan.stream
-        self._parts = parts
-        self._ledger = ledger
-        self._handles = handles
-        self._listen = listen
-        self._stop = stop
-        self._clock = clock
-        self._tally = tally
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self._group: list[Load] = []
 
-    def run(self) -> None:
-        for part in self._parts:
-            if self._stop.is_set():
-                break
-            self._run_part(part)
+    def _finish(self) -> None:
         self._flush()
-
-    def _run_part(self, part: Part) -> None:
-        """One database's failure stops no other; losing a race is for the caller to try again."""
-        try:
-            self._advance(part)
-        except Contended:
-            raise
-        except SiltError as error:
-            self._tally.errors.append(error)
 
     # --- one database ---
 

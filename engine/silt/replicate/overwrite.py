@@ -7,19 +7,17 @@ and where the rows do not fit into memory a second pass of the same snapshot wri
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from silt import target
-from silt.errors import Contended, SiltError
-from silt.observe import Handles, Standing, check_schema, check_slice, predicate, slice_columns
-from silt.plan.model import Part, StreamPlan
+from silt.observe import Standing, check_schema, check_slice, predicate, slice_columns
+from silt.plan.model import Part
 from silt.position import Position, advanced
-from silt.replicate.ledger import Draft, Ledger, Txns, now_ms, reader
-from silt.replicate.model import Committed, Listener, Progress
-from silt.replicate.tally import Tally
+from silt.replicate.cycle import Cycle
+from silt.replicate.ledger import Draft, Txns, now_ms, reader
+from silt.replicate.model import Committed, Progress
 from silt.source.digest import Digest
 from silt.source.open import Connection, Snapshot, identity, machine_id
 from silt.source.read import stream
@@ -39,46 +37,13 @@ class Content:
     batches: tuple[pa.RecordBatch, ...] | None
 
 
-class OverwriteCycle:
+class OverwriteCycle(Cycle):
     """One pass over one table; one commit a database that changed."""
 
-    def __init__(
-        self,
-        plan: StreamPlan,
-        parts: Sequence[Part],
-        ledger: Ledger,
-        handles: Handles,
-        *,
-        listen: Listener,
-        stop: threading.Event,
-        clock: Callable[[], float],
-        tally: Tally,
-    ) -> None:
-        self._plan = plan
-        self._stream = plan.stream
-        self._parts = parts
-        self._ledger = ledger
-        self._handles = handles
-        self._listen = listen
-        self._stop = stop
-        self._clock = clock
-        self._tally = tally
+    def _finish(self) -> None:
+        """Every slice was committed on its own."""
 
-    def run(self) -> None:
-        for part in self._parts:
-            if self._stop.is_set():
-                return
-            self._run_part(part)
-
-    def _run_part(self, part: Part) -> None:
-        try:
-            self._replace(part)
-        except Contended:
-            raise
-        except SiltError as error:
-            self._tally.errors.append(error)
-
-    def _replace(self, part: Part) -> None:
+    def _advance(self, part: Part) -> None:
         origin = self._handles.manifest.source(self._stream.source)
         standing = self._ledger.standing(part)
         with self._handles.connection(origin, part.database.path) as connection, connection.snapshot():

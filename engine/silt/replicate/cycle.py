@@ -1,0 +1,64 @@
+"""What every mode's cycle over one Delta table shares: its parts one by one, failures kept apart."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+from silt.errors import Contended, SiltError
+from silt.observe import Handles
+from silt.plan.model import Part, StreamPlan
+from silt.replicate.ledger import Ledger
+from silt.replicate.model import Listener
+from silt.replicate.tally import Tally
+
+
+class Cycle(ABC):
+    """One pass over one table; `run` returns when every database had its turn, or `stop` is set."""
+
+    def __init__(
+        self,
+        plan: StreamPlan,
+        parts: Sequence[Part],
+        ledger: Ledger,
+        handles: Handles,
+        *,
+        listen: Listener,
+        stop: threading.Event,
+        clock: Callable[[], float],
+        tally: Tally,
+    ) -> None:
+        self._plan = plan
+        self._stream = plan.stream
+        self._parts = parts
+        self._ledger = ledger
+        self._handles = handles
+        self._listen = listen
+        self._stop = stop
+        self._clock = clock
+        self._tally = tally
+
+    def run(self) -> None:
+        for part in self._parts:
+            if self._stop.is_set():
+                break
+            self._run_part(part)
+        self._finish()
+
+    def _run_part(self, part: Part) -> None:
+        """One database's failure stops no other; losing a race is for the caller to try again."""
+        try:
+            self._advance(part)
+        except Contended:
+            raise
+        except SiltError as error:
+            self._tally.errors.append(error)
+
+    @abstractmethod
+    def _advance(self, part: Part) -> None:
+        """Bring one database's slice as far as its source is."""
+
+    @abstractmethod
+    def _finish(self) -> None:
+        """Commit what still waits."""
