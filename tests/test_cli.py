@@ -105,13 +105,13 @@ def test_no_manifest_says_how_to_name_one(tmp_path):
     assert "PATH was not given, SILT_MANIFEST is not set, and there is no ./silt.yaml" in done.stderr
 
 
-def test_folder_is_no_manifest(tmp_path):
-    """A folder is refused, and the manifests in it are named."""
-    (tmp_path / "plant.yaml").write_text("version: 1\n")
+def test_an_empty_folder_is_no_manifest(tmp_path):
+    """A folder without a .yaml file is refused, and what it should hold is said."""
     done = silt("validate", tmp_path)
     assert done.returncode == 1
-    assert "is a folder" in done.stderr
-    assert "plant.yaml" in done.stderr
+    assert (
+        "is a folder without a manifest (a folder's manifests are its files *.yaml and *.yml" in done.stderr
+    )
 
 
 def test_bug_shows_no_traceback_unless_asked(tmp_path):

@@ -105,7 +105,7 @@ def test_windows_files():
     document = parse("a: x\r\nb:\r\n  - y\r\n", "m.yaml")
     assert document.data == {"a": "x", "b": ["y"]}
     assert document.place(("b", 0)).line == 3
-    assert document.lines[2] == "  - y"
+    assert document.lines["m.yaml"][2] == "  - y"
 
 
 def test_a_place_that_was_not_written_is_that_of_what_holds_it():

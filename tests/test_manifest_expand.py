@@ -185,7 +185,14 @@ BODIES = st.dictionaries(st.sampled_from(["where", "into"]), VALUES)
 
 
 def rule(name: str, settings: dict[str, object]) -> Rule:
-    return Rule(name=name, path=("streams", name), source="a", table=name, settings=settings)
+    return Rule(
+        name=name,
+        path=("streams", name),
+        source="a",
+        source_path=("defaults", "source"),
+        table=name,
+        settings=settings,
+    )
 
 
 @given(BODIES, st.dictionaries(PATTERNS, BODIES, max_size=5), st.none() | BODIES, NAMES)

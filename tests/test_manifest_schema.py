@@ -60,7 +60,7 @@ def test_every_key_is_described(name: str):
         assert slot.get("title"), path
         assert slot.get("description", "").endswith("."), path
         assert slot.get("examples"), path
-        assert "default" in slot or "equired." in slot["description"] or "wins." in slot["description"], path
+        assert "default" in slot or "Required" in slot["description"] or "wins." in slot["description"], path
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,7 +6,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-PATH_HELP = "The manifest. Without it: $SILT_MANIFEST, then ./silt.yaml."
+PATH_HELP = "The manifest: a file, or a folder of them. Without it: $SILT_MANIFEST, then ./silt.yaml."
 
 ManifestPath: TypeAlias = Annotated[
     str | None, typer.Argument(metavar="PATH", help=PATH_HELP, show_default=False)

@@ -16,25 +16,17 @@ DEFAULT: Final = "silt.yaml"
 
 
 def manifest_path(given: str | None) -> str:
-    """PATH where it was given, else $SILT_MANIFEST, else ./silt.yaml.
+    """PATH where it was given, else $SILT_MANIFEST, else ./silt.yaml; a file or a folder.
 
-    Raises `UserError` where there is none, or a folder.
+    Raises `UserError` where there is none.
     """
     path = given or os.environ.get("SILT_MANIFEST") or ""
     if not path and not Path(DEFAULT).exists():
         raise UserError(
             "no manifest: PATH was not given, SILT_MANIFEST is not set, and there is no ./silt.yaml here",
-            hint="name the file, as in `silt plan plant.yaml`; `silt demo` shows one at work",
+            hint="name the file or folder, as in `silt plan plant.yaml`; `silt demo` shows one at work",
         )
-    path = path or DEFAULT
-    if Path(path).is_dir():
-        raise UserError(f"{path} is a folder, not a manifest", hint=_inside(Path(path)))
-    return path
-
-
-def _inside(folder: Path) -> str:
-    names = sorted(p.name for p in folder.iterdir() if p.suffix in (".yaml", ".yml"))
-    return f"name one file in it: {', '.join(names[:8])}" if names else "there is no .yaml file in it"
+    return path or DEFAULT
 
 
 def load(given: str | None, *, open_secrets: bool = True) -> Manifest:

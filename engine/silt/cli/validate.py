@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,7 +19,7 @@ def validate(
         list[str] | None,
         typer.Argument(
             metavar="PATH...",
-            help="Manifests. Without one: $SILT_MANIFEST, then ./silt.yaml.",
+            help="Manifests: files or folders. Without one: $SILT_MANIFEST, then ./silt.yaml.",
             show_default=False,
         ),
     ] = None,
@@ -41,13 +40,11 @@ def validate(
     if form not in ("text", "json", "github"):
         raise typer.BadParameter(f"--format is {form!r}, and knows text, json, github")
     named = paths or [manifest_path(None)]
-    problems: list[Problem] = []
-    warnings: list[Problem] = []
-    for path in named:
-        found, warned = _check(path, require_env=not no_env)
-        problems += found
-        warnings += warned
-    _tell(named, problems, warnings, "json" if as_json else form)
+    checked = [(path, *_check(path, require_env=not no_env)) for path in named]
+    problems = [problem for _, found, _ in checked for problem in found]
+    warnings = [warning for _, _, warned in checked for warning in warned]
+    good = [path for path, found, _ in checked if not found]
+    _tell(good, len(named), problems, warnings, "json" if as_json else form)
     return 1 if problems else 0
 
 
@@ -68,7 +65,8 @@ def _check(path: str, *, require_env: bool) -> tuple[tuple[Problem, ...], tuple[
         return (Problem(file=path, line=0, column=0, pointer="", message=words, hint=error.hint),), ()
 
 
-def _tell(named: list[str], problems: list[Problem], warnings: list[Problem], form: str) -> None:
+def _tell(good: list[str], paths: int, problems: list[Problem], warnings: list[Problem], form: str) -> None:
+    """`good` are those of `paths` manifests in which nothing is wrong."""
     from silt.report import problems as report
 
     if form == "json":
@@ -77,10 +75,8 @@ def _tell(named: list[str], problems: list[Problem], warnings: list[Problem], fo
     if form == "github":
         console.out([*report.github(problems), *report.github(warnings, level="warning")])
         return
-    bad = {p.file for p in problems}
     console.err([*report.text(warnings, level="warning"), *report.text(problems)])
-    good = [path for path in named if path not in bad and Path(path).name not in {Path(b).name for b in bad}]
     console.out([f"{path}: valid" for path in good])
-    if problems or len(named) > 1:
-        summary = report.summary(len(named), problems)
+    if problems or paths > 1:
+        summary = report.summary(paths, problems)
         (console.err if problems else console.out)([summary])

@@ -49,6 +49,14 @@ def _found(
             yield from _explained(document, meant, schema)
 
 
+def missing(document: Document, keys: Iterable[str], problems: Iterable[Problem]) -> Iterator[Problem]:
+    """Sections that a whole manifest lacks, unless one of `problems` says that another key means them."""
+    hints = [problem.hint for problem in problems if problem.message == "unknown key"]
+    for key in keys:
+        if not any(repr(key) in hint for hint in hints):
+            yield _missing(document, checked(), (), key)
+
+
 def without(data: dict[str, Plain], paths: Iterable[Path]) -> dict[str, Plain]:
     """`data` without the nodes at `paths`; a list that holds one goes whole."""
     rest = copy.deepcopy(data)
@@ -102,7 +110,7 @@ def _explained(document: Document, error: Any, schema: Schema) -> Iterator[tuple
         for key in error.validator_value:
             told = (*path, key) in document.marks or any(repr(key) in hint for hint in meant)
             if key not in error.instance:
-                yield None if told else _missing(document, error, path, key), path
+                yield None if told else _missing(document, error.schema, path, key), path
     else:
         message, hint = _sentence(document, error, path)
         yield document.problem(path, message, hint), path
@@ -112,8 +120,8 @@ def _unknown(error: Any, known: list[str]) -> list[str]:
     return [key for key in error.instance if key not in known and not key.startswith("x-")]
 
 
-def _missing(document: Document, error: Any, path: Path, key: str) -> Problem:
-    slot = error.schema["properties"][key]
+def _missing(document: Document, schema: Schema, path: Path, key: str) -> Problem:
+    slot = schema["properties"][key]
     example = slot["examples"][0] if slot.get("examples") else ""
     hint = f"for example {key}: {example}" if isinstance(example, str | int) else f"add {key}:"
     return document.problem(path, f"{key!r} is missing", hint, at_key=bool(path))

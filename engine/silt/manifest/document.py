@@ -46,6 +46,7 @@ class Mark:
     `text` is a scalar as written, `plain` that it stands there without quotes.
     """
 
+    file: str
     line: int
     column: int
     key_line: int
@@ -56,14 +57,14 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """One file: its plain data (a map), the mark of each path, and its lines for messages, secrets blotted.
+    """One file, or a folder's files as one: plain data (a map), the mark of each path.
 
-    `variables` names what each expanded value came from, once `interpolate` has run.  `pointers`
-    are the names, for messages, of paths that the file spells otherwise (a lifted flat config).
+    `lines` are those of each file for messages, secrets blotted.  `variables` names what each expanded
+    value came from, once `interpolate` has run.  `pointers` are the names, for messages, of paths that
+    a file spells otherwise (a lifted flat config, the defaults of one file of a folder).
     """
 
-    file: str
-    lines: tuple[str, ...] = field(repr=False)
+    lines: Mapping[str, tuple[str, ...]] = field(repr=False)
     data: dict[str, Plain] = field(repr=False)
     marks: Mapping[Path, Mark] = field(repr=False)
     variables: Mapping[Path, tuple[str, ...]] = field(default_factory=dict, repr=False)
@@ -78,7 +79,12 @@ class Document:
     def place(self, path: Path) -> Place:
         """Where the value at `path` stands."""
         mark = self.mark(path)
-        return Place(file=self.file, line=mark.line, column=mark.column)
+        return Place(file=mark.file, line=mark.line, column=mark.column)
+
+    def key_place(self, path: Path) -> Place:
+        """Where the key of the value at `path` stands."""
+        mark = self.mark(path)
+        return Place(file=mark.file, line=mark.key_line, column=mark.key_column)
 
     def problem(self, path: Path, message: str, hint: str = "", *, at_key: bool = False) -> Problem:
         """A problem with the value at `path`, or with its key."""
@@ -87,7 +93,7 @@ class Document:
         where = self.pointers.get(path) or pointer(path)
         if self.variables.get(path):
             message += f" (from the environment: {', '.join(self.variables[path])})"
-        return problem_at(self.file, self.lines, line, column, where, message, hint)
+        return problem_at(mark.file, self.lines[mark.file], line, column, where, message, hint)
 
 
 def pointer(path: Path) -> str:
@@ -171,7 +177,7 @@ def parse(text: str, file: str) -> Document:
     """
     lines = split_lines(text)
     try:
-        reader = _Plain(_root(text, lines))
+        reader = _Plain(_root(text, lines), file)
     except _Refused as refused:
         safe = guessed(lines)
         problem = problem_at(file, safe, refused.line, refused.column, "", refused.message, refused.hint)
@@ -182,7 +188,7 @@ def parse(text: str, file: str) -> Document:
             problem_at(file, guessed(safe), line, column, pointer(path), message, hint)
             for line, column, path, message, hint in reader.problems
         )
-    return Document(file=file, lines=safe, data=reader.data, marks=reader.marks)
+    return Document(lines={file: safe}, data=reader.data, marks=reader.marks)
 
 
 def _blots(marks: Mapping[Path, Mark]) -> Iterator[Blot]:
@@ -290,7 +296,8 @@ _Complaint = tuple[int, int, Path, str, str]
 class _Plain:
     """Copies nodes to plain data, aliases and merges written out, and keeps the place of each path."""
 
-    def __init__(self, root: _Node) -> None:
+    def __init__(self, root: _Node, file: str) -> None:
+        self.file = file
         self.marks: dict[Path, Mark] = {}
         self.problems: list[_Complaint] = []
         self.data: dict[str, Plain] = self._copy(root, (), root)
@@ -302,6 +309,7 @@ class _Plain:
                 top.key_line, top.key_column, f"aliases make more than {MAX_NODES:,} values of this file"
             )
         self.marks[path] = Mark(
+            file=self.file,
             line=node.line,
             column=node.column,
             key_line=key.line,

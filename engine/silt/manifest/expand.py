@@ -75,6 +75,18 @@ def stacked_for(manifest: Manifest, name: str, table: str, source: str | None) -
     return stack(rules.defaults, [rule for rule in rules.patterns if rule.matches(source, table)], exact)
 
 
+def maker_of(manifest: Manifest, name: str, table: str, source: str | None) -> Rule:
+    """What makes a stream: its exact entry, or the most exact pattern (of several, the first)."""
+    rules = rules_of(manifest)
+    exact = next((rule for rule in rules.exact if rule.name == name), None)
+    return exact or most_exact([rule for rule in rules.patterns if rule.matches(source, table)])
+
+
+def most_exact(matching: list[Rule]) -> Rule:
+    """Of patterns that match a table, the one with the most literal characters; of several, the first."""
+    return max(matching, key=lambda rule: literals(rule.table))
+
+
 def rules_of(manifest: Manifest) -> Rules:
     """`Manifest.rules`, which is private to this package, by its type."""
     assert isinstance(manifest.rules, Rules)
@@ -125,7 +137,7 @@ def _make_all(found: _Found, manifest: Manifest, rules: Rules, tables: Mapping[s
                     _made_twice(rules, made[ascii_lower(table)], matching[0], source.name, table)
                 )
             else:
-                made[ascii_lower(table)] = max(matching, key=lambda rule: literals(rule.table))
+                made[ascii_lower(table)] = most_exact(matching)
                 _add(found, manifest, table, table, source.name, made[ascii_lower(table)])
         found.notes += [
             f"pattern {rule.table!r} matches no table of source {source.name!r}" for rule in unmatched

@@ -157,10 +157,11 @@ class Stream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """Everything a run needs; `digest` is of the bytes as written, for "has it changed?".
+    """Everything a run needs; `digest` is of the bytes of all files as written, for "has it changed?".
 
-    `fingerprint` identifies what was read (files and digests); `rules` are what `expand` needs to
-    make streams out of patterns and are private to this package.
+    `path` is a file or a folder, as it was named; `files` are the absolute paths whose change may change
+    the manifest (a folder's own too: files come and go in it).  `rules` are what `expand` needs to make
+    streams out of patterns and are private to this package.
     """
 
     path: str

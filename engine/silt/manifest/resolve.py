@@ -17,6 +17,9 @@ from silt.manifest.problems import did_you_mean
 from silt.manifest.rules import Rule, Rules, is_pattern
 from silt.manifest.units import duration
 
+SECTIONS = ("sources", "targets", "streams")
+"""Maps of names; each must be there."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
@@ -42,6 +45,11 @@ class Written:
         """The names declared in a section, those whose body is wrong included."""
         written = self.document.data.get(section)
         return list(written) if isinstance(written, dict) else []
+
+
+def defaults_of(file: str) -> str:
+    """The key under which `folder.join` puts the defaults of one file that are for that file alone."""
+    return f"defaults of {file}"
 
 
 def absolute(path: str, base: FilePath) -> str:
@@ -149,31 +157,54 @@ def node(written: Written, declared: tuple[Target, ...]) -> str:
 
 def rules(written: Written) -> Rules:
     """The entries under `streams`, exact ones and patterns, each with its source."""
-    defaults = written.data.get("defaults") or {}
-    _check_reference(written, ("defaults",), defaults, "target")
-    fallback = _named_source(written, ("defaults",), defaults) or _sole(written, "sources")
+    defaults = {key: body or {} for key, body in written.data.items() if key.startswith("defaults")}
+    known = {key: _default_source(written, key, body) for key, body in defaults.items()}
     all_rules = [
-        _rule(written, name, body or {}, fallback) for name, body in written.data.get("streams", {}).items()
+        _rule(written, name, body or {}, defaults, known)
+        for name, body in written.data.get("streams", {}).items()
     ]
     return Rules(
         document=written.document,
-        defaults=defaults,
+        defaults=defaults.get("defaults", {}),
         exact=tuple(rule for rule in all_rules if not rule.is_pattern),
         patterns=tuple(rule for rule in all_rules if rule.is_pattern),
     )
 
 
-def _rule(written: Written, name: str, body: Mapping[str, Plain], fallback: str | None) -> Rule:
+def _default_source(written: Written, key: str, body: Mapping[str, Plain]) -> str | None:
+    _check_reference(written, (key,), body, "target")
+    return _named_source(written, (key,), body)
+
+
+def _rule(
+    written: Written,
+    name: str,
+    body: Mapping[str, Plain],
+    defaults: Mapping[str, Mapping[str, Plain]],
+    known: Mapping[str, str | None],
+) -> Rule:
+    """`defaults` and the sources that they name, by key: `defaults` itself, or `defaults_of` a file."""
     path: Path = ("streams", name)
+    own = defaults_of(written.document.mark(path).file)
+    key = own if known.get(own) else "defaults"
     if is_pattern(name) and body.get("table"):
         hint = f"remove 'table', or give the stream a name without {', '.join(c for c in '*?[' if c in name)}"
         written.complain((*path, "table"), f"{name!r} is a pattern of tables itself", hint, at_key=True)
     _check_reference(written, path, body, "target")
-    source = _named_source(written, path, body) or fallback
+    named = _named_source(written, path, body)
+    source = named or known.get(key) or _sole(written, "sources")
     if source is None and len(written.names("sources")) > 1:
         hint = f"add source: one of {', '.join(written.names('sources'))}"
         written.complain(path, "names no source, and there are several", hint, at_key=True)
-    return Rule(name=name, path=path, source=source, table=body.get("table") or name, settings=body)
+    return Rule(
+        name=name,
+        path=path,
+        source=source,
+        source_path=(*path, "source") if named else (key, "source"),
+        table=body.get("table") or name,
+        settings=body,
+        defaults=((own,), defaults[own]) if own in defaults else None,
+    )
 
 
 def _named_source(written: Written, path: Path, body: Mapping[str, Plain]) -> str | None:

@@ -7,7 +7,7 @@ Pure: plain data and paths in, the settled value of each setting and the path th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
 from functools import lru_cache
@@ -21,6 +21,9 @@ Slot = tuple[str, ...]
 WHOLE = frozenset({"schedule", "cursor"})
 """Maps that replace whole instead of merging."""
 
+Entry = tuple[Path, Mapping[str, Plain]]
+"""Settings, and the path that they were written at."""
+
 OWN = frozenset({"source", "table"})
 """What says which tables an entry is about; it does not stack."""
 
@@ -29,14 +32,18 @@ OWN = frozenset({"source", "table"})
 class Rule:
     """One entry under `streams`, exact or a pattern: `table` (or pattern) of `source`.
 
-    `source` is None where the entry names none and there is no sole or default one.
+    `source` is None where the entry names none and there is no sole or default one; `source_path` is
+    where its name is written.  `defaults` are those of the entry's own file, in a folder whose
+    `silt.yaml` it is not.
     """
 
     name: str
     path: Path
     source: str | None
+    source_path: Path
     table: str
     settings: Mapping[str, Plain]
+    defaults: Entry | None = None
 
     @property
     def is_pattern(self) -> bool:
@@ -104,10 +111,14 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def stack(defaults: Mapping[str, Plain], patterns: Iterable[Rule], exact: Rule | None) -> Stacked:
-    """The settings of one stream; `patterns` are those that match it, in any order."""
+    """The settings of one stream; `patterns` are those that match it, in any order.
+
+    `defaults` are those for all; over them stand those of the file that holds the exact entry, or,
+    without one, the most exact pattern.
+    """
     settled: dict[Slot, Setting] = {}
     ties: dict[Slot, Tie] = {}
-    for layer in _layers(defaults, patterns, exact):
+    for layer in _layers(defaults, tuple(patterns), exact):
         written: dict[Slot, Setting] = {}
         new = [tie for path, settings in layer for tie in _write(written, _flat(settings, path))]
         for slot, setting in written.items():
@@ -119,18 +130,18 @@ def stack(defaults: Mapping[str, Plain], patterns: Iterable[Rule], exact: Rule |
     return Stacked(settings=settled, ties=tuple(ties.values()))
 
 
-_Entry = tuple[Path, Mapping[str, Plain]]
-
-
 def _layers(
-    defaults: Mapping[str, Plain], patterns: Iterable[Rule], exact: Rule | None
-) -> Iterator[list[_Entry]]:
+    defaults: Mapping[str, Plain], patterns: Sequence[Rule], exact: Rule | None
+) -> Iterator[list[Entry]]:
     """Entries of equal rank, from the weakest to the strongest."""
-    yield [(("defaults",), defaults)]
-    ranks: dict[int, list[_Entry]] = {}
+    ranks: dict[int, list[Rule]] = {}
     for rule in patterns:
-        ranks.setdefault(literals(rule.table), []).append((rule.path, rule.settings))
-    yield from (ranks[rank] for rank in sorted(ranks))
+        ranks.setdefault(literals(rule.table), []).append(rule)
+    yield [(("defaults",), defaults)]
+    makers = [exact] if exact else ranks[max(ranks)] if ranks else []
+    yield list({rule.defaults[0]: rule.defaults for rule in makers if rule.defaults}.values())
+    for rank in sorted(ranks):
+        yield [(rule.path, rule.settings) for rule in ranks[rank]]
     if exact is not None:
         yield [(exact.path, exact.settings)]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from silt.errors import Secret
 from silt.manifest.document import Document, Path
-from silt.manifest.expand import rules_of, stacked_for
+from silt.manifest.expand import maker_of, rules_of, stacked_for
 from silt.manifest.model import Manifest, Source, Stream, Target
 from silt.manifest.rules import Setting, Slot
 from silt.manifest.streams import ignored_slots
@@ -43,7 +43,8 @@ def _origin(document: Document, path: Path) -> str:
     if path not in document.marks:
         return "default"
     names = document.variables.get(path)
-    return ", ".join(names) if names else f"{document.file}:{document.marks[path].line}"
+    place = document.place(path)
+    return ", ".join(names) if names else f"{place.file}:{place.line}"
 
 
 def _plain(value: Any) -> Any:
@@ -82,10 +83,10 @@ def _either(document: Document, home: Path, key: str, short: str) -> Path:
 def _stream(manifest: Manifest, stream: Stream) -> list[Shown]:
     document = rules_of(manifest).document
     stacked = stacked_for(manifest, stream.name, stream.table, stream.source)
+    maker = maker_of(manifest, stream.name, stream.table, stream.source)
     written = {".".join(slot): setting for slot, setting in stacked.settings.items()}
-    entry = ("streams", stream.name)
-    table = _shown(document, "table", stream.table, (*entry, "table"))
-    source = _shown(document, "source", stream.source, _of_source(document, entry))
+    table = _shown(document, "table", stream.table, (*maker.path, "table"))
+    source = _shown(document, "source", stream.source, maker.source_path)
     settled = [_setting(document, key, value, written.get(key)) for key, value in _values(stream).items()]
     columns = [
         _setting(document, key, s.value, s) for key, s in written.items() if key.startswith("columns.")
@@ -93,10 +94,6 @@ def _stream(manifest: Manifest, stream: Stream) -> list[Shown]:
     ignored = [_ignored(document, slot, stacked.settings[slot]) for slot in ignored_slots(stacked)]
     skipped = {shown["key"] for shown in ignored}
     return [source, table, *(s for s in settled if s["key"] not in skipped), *columns, *ignored]
-
-
-def _of_source(document: Document, entry: Path) -> Path:
-    return (*entry, "source") if (*entry, "source") in document.marks else ("defaults", "source")
 
 
 def _setting(document: Document, key: str, value: Any, setting: Setting | None) -> Shown:

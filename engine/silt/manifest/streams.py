@@ -116,17 +116,17 @@ def ignored_slots(stacked: Stacked) -> tuple[Slot, ...]:
 
 def _places(draft: Draft, stacked: Stacked) -> dict[str, Place]:
     places = {".".join(slot): draft.document.place(s.path) for slot, s in stacked.settings.items()}
-    mark = draft.document.mark(draft.rule.path)
-    places[""] = Place(file=draft.document.file, line=mark.key_line, column=mark.key_column)
+    places[""] = draft.document.key_place(draft.rule.path)
     places["table"] = draft.document.place((*draft.rule.path, "table"))
     return places
 
 
 def _report_ties(settings: _Settings) -> None:
     for tie in settings.stacked.ties:
-        other = settings.document.mark(tie.first)
-        first, second = tie.first[1], tie.second[1]
-        message = f"{second!r} and {first!r} (line {other.line}) are equally exact and disagree"
+        other, here = (settings.document.place(path) for path in (tie.first, tie.second))
+        first, second = (repr(p[1]) if p[0] == "streams" else "its defaults" for p in (tie.first, tie.second))
+        where = f"line {other.line}" if other.file == here.file else f"{other.file}:{other.line}"
+        message = f"{second} and {first} ({where}) are equally exact and disagree"
         hint = "write one more exactly, or set it on the stream itself"
         settings.problems.append(settings.document.problem(tie.second, message, hint))
 

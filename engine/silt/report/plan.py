@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path
 from typing import Final
 
 from silt.errors import SiltError
@@ -93,8 +93,8 @@ def text(
 
 
 def place(plan: Plan) -> str:
-    """The manifest's file name and node, as every verb's first line begins."""
-    return f"{PurePath(plan.manifest.path).name}, node {plan.manifest.node}"
+    """The name of the manifest's file or folder, and the node, as every verb's first line begins."""
+    return f"{Path(plan.manifest.path).absolute().name}, node {plan.manifest.node}"
 
 
 def _head(plan: Plan, seconds: float) -> str:
