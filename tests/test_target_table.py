@@ -581,3 +581,40 @@ def test_history_shows_the_metadata(tmp_path: Path) -> None:
     last = DeltaTable((tmp_path / "t").as_uri()).history(1)[0]
     assert last["silt"] == {"stream": "readings", "batch": "1", "txns": 3}
     assert last["userMetadata"] == "silt stream=readings batch=1"
+
+
+# --- comment and properties -----------------------------------------------------------------------
+
+
+def test_settings_are_changed_once(tmp_path: Path) -> None:
+    """Only what differs makes a commit; the rest of the configuration stays; a resident handle sees it."""
+    table = lake.new(tmp_path / "t", description="before", configuration={"a": "1", "b": "2"})
+    table.set_properties({"a": "1", "b": "3", "c": "4"}, metadata={})
+    table.describe("after", metadata={})
+    assert table.version == 2
+    table.set_properties({"b": "3"}, metadata={})
+    table.describe("after", metadata={})
+    assert table.version == 2
+    assert table.description == "after"
+    assert dict(table.configuration) == {
+        "a": "1", "b": "3", "c": "4", "delta.checkpointInterval": str(CHECKPOINT_EVERY),
+    }  # fmt: skip
+    assert lake.add(table, 1) == 3
+    assert table.foreign == ()
+
+
+def test_rivals_set_the_same_property(tmp_path: Path) -> None:
+    """A rival's same change is as good as ours; another of its changes is kept."""
+    first, second = lake.new(tmp_path / "t"), lake.new(tmp_path / "t")
+    first.set_properties({"a": "1"}, metadata={})
+    second.set_properties({"a": "1", "b": "2"}, metadata={})
+    second.describe("told", metadata={})
+    first.refresh()
+    assert {name: first.configuration[name] for name in ("a", "b")} == {"a": "1", "b": "2"}
+    assert first.description == "told"
+
+
+def test_deltalake_takes_any_property(tmp_path: Path) -> None:
+    """The fact that makes the manifest check names and values: delta-rs accepts all, in silence."""
+    table = lake.new(tmp_path / "t", configuration={"delta.logRetentionDuration": "30 days", "delta.x": "1"})
+    assert table.configuration["delta.logRetentionDuration"] == "30 days"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterable, Iterator
 from itertools import takewhile
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from silt.manifest.document import Document, Path, Plain
 from silt.manifest.model import Problem
 from silt.manifest.problems import did_you_mean
+from silt.manifest.properties import not_written
 from silt.manifest.schema import Schema, checked, json_type, types
 from silt.manifest.units import duration_text
 from silt.manifest.words import KEYS, TYPES, VALUES
@@ -117,7 +119,10 @@ def _explained(document: Document, error: Any, schema: Schema) -> Iterator[tuple
 
 
 def _unknown(error: Any, known: list[str]) -> list[str]:
-    return [key for key in error.instance if key not in known and not key.startswith("x-")]
+    free = error.schema.get("patternProperties", {})
+    return [
+        key for key in error.instance if key not in known and not any(re.search(form, key) for form in free)
+    ]
 
 
 def _missing(document: Document, schema: Schema, path: Path, key: str) -> Problem:
@@ -128,6 +133,8 @@ def _missing(document: Document, schema: Schema, path: Path, key: str) -> Proble
 
 
 def _key_hint(key: str, known: list[str], schema: Schema, path: Path) -> str:
+    if path[-1:] == ("properties",):
+        return not_written(key) or did_you_mean(key, known) or "properties of your own have no 'delta.'"
     ours = KEYS.get(key.lower().replace("-", "_"), "")
     if ours.partition(":")[0] in known:
         return f"here it is called {ours!r}" if ":" not in ours else f"here it is written {ours}"
@@ -151,6 +158,8 @@ def _sentence(document: Document, error: Any, path: Path) -> tuple[str, str]:
             return f"must be at least {rule}, got {describe(value)}", ""
         case "uniqueItems":
             return "names something twice", "remove one"
+        case "maxLength":
+            return f"is longer than {rule:,} characters", ""
         case "minLength" | "minItems" | "minProperties":
             return "must not be empty", ""
         case _:
@@ -169,9 +178,10 @@ def _not_of_form(value: str, slot: Schema) -> tuple[str, str]:
     if noun in ("duration", "size") and value.replace(".", "", 1).isdigit():
         return _no_unit(value, noun)
     ours = TYPES.get(value.lower().partition("(")[0]) if noun == "type of the lake" else None
+    article = "an" if noun[0] in "aeiou" else "a"
     if ours:
-        return f"{value!r} is not a {noun}", f"here it is called {ours!r}"
-    return f"{describe(value)} is not a {noun}", f"for example {examples}" if examples else ""
+        return f"{value!r} is not {article} {noun}", f"here it is called {ours!r}"
+    return f"{describe(value)} is not {article} {noun}", f"for example {examples}" if examples else ""
 
 
 def _no_unit(value: object, noun: str) -> tuple[str, str]:

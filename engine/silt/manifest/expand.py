@@ -217,8 +217,18 @@ def _clash(manifest: Manifest, first: Stream, second: Stream) -> str:
     for stream in (first, second):
         if stream.mode != "append":
             return f"{where}: streams share a table only if both append, and {stream.name!r} is {stream.mode}"
+    if differing := _said_of_one_table(first, second):
+        return f"{where}, and they say different things of the table: {differing}"
     by_accident = _meant(manifest, first) != _meant(manifest, second)
     return f"{where}, because two names spell one path" if by_accident else ""
+
+
+def _said_of_one_table(first: Stream, second: Stream) -> str:
+    """What two streams would set on their table in turn, for ever."""
+    if first.description and second.description and first.description != second.description:
+        return "description"
+    other = dict(first.properties)
+    return next((name for name, value in second.properties if other.get(name, value) != value), "")
 
 
 def _meant(manifest: Manifest, stream: Stream) -> str:

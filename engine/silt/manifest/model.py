@@ -122,7 +122,8 @@ class Stream:
     `table` is exact here; patterns have been expanded.  `into` is the template with `{database}`
     left in it where it was written (`path_for` fills it); `{node}` is filled, and `separates_nodes`
     says that it was there.  `lineage` None means the default of
-    DESIGN 7; an empty tuple is `lineage: none`.  `places` maps a dotted setting (`cursor`,
+    DESIGN 7; an empty tuple is `lineage: none`.  `description` and `properties` (name, value) are the
+    Delta table's; None and () leave what is there.  `places` maps a dotted setting (`cursor`,
     `columns.ts.type`) to where it was written, for problems found later.
     """
 
@@ -138,6 +139,8 @@ class Stream:
     columns: tuple[ColumnRule, ...] = ()
     partition_by: tuple[str, ...] = ()
     lineage: tuple[str, ...] | None = None
+    description: str | None = None
+    properties: tuple[tuple[str, str], ...] = ()
     on_reset: Literal["fail", "restart"] = "fail"
     schedule: Schedule = field(default_factory=Schedule)
     batch: Batch = field(default_factory=Batch)

@@ -154,9 +154,10 @@ def _children(slot: Schema, part: str | int) -> Iterator[Schema]:
         yield from [slot["items"]] if "items" in slot else []
     elif part in slot.get("properties", {}):
         yield slot["properties"][part]
-    elif not any(re.search(pattern, part) for pattern in slot.get("patternProperties", {})):
-        rest = slot.get("additionalProperties")
-        yield from [rest] if isinstance(rest, dict) else []
+    elif matching := [s for form, s in slot.get("patternProperties", {}).items() if re.search(form, part)]:
+        yield from matching
+    elif isinstance(slot.get("additionalProperties"), dict):
+        yield slot["additionalProperties"]
 
 
 def _is_free(slot: Schema) -> bool:

@@ -89,7 +89,9 @@ def _stream(manifest: Manifest, stream: Stream) -> list[Shown]:
     source = _shown(document, "source", stream.source, maker.source_path)
     settled = [_setting(document, key, value, written.get(key)) for key, value in _values(stream).items()]
     columns = [
-        _setting(document, key, s.value, s) for key, s in written.items() if key.startswith("columns.")
+        _setting(document, key, s.value, s)
+        for key, s in written.items()
+        if key.startswith(("columns.", "properties."))
     ]
     ignored = [_ignored(document, slot, stacked.settings[slot]) for slot in ignored_slots(stacked)]
     skipped = {shown["key"] for shown in ignored}
@@ -108,6 +110,7 @@ def _ignored(document: Document, slot: Slot, setting: Setting) -> Shown:
 def _values(stream: Stream) -> dict[str, Any]:
     """Every setting but columns, spelled as a manifest would."""
     return {
+        "description": stream.description,
         "target": stream.target,
         "into": stream.into,
         "mode": stream.mode,

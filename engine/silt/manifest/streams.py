@@ -20,6 +20,7 @@ from silt.manifest.model import (
 )
 from silt.manifest.options import BREAKS_PATHS
 from silt.manifest.problems import did_you_mean
+from silt.manifest.properties import complaint, text
 from silt.manifest.resolve import as_written
 from silt.manifest.rules import Rule, Setting, Slot, Stacked
 from silt.manifest.units import duration, size
@@ -96,6 +97,8 @@ def resolve(draft: Draft, stacked: Stacked) -> tuple[Stream | None, list[Problem
         columns=columns,
         partition_by=tuple(settings.get("partition_by") or ()),
         lineage=_lineage(draft, settings, target),
+        description=(settings.get("description") or "").strip() or None,
+        properties=_properties(settings),
         on_reset="fail" if "on_reset" in ignored else settings.get("on_reset") or "fail",
         schedule=_schedule(settings),
         batch=_batch(settings),
@@ -195,6 +198,16 @@ def _lineage(draft: Draft, settings: _Settings, target: Target) -> tuple[str, ..
             ("lineage",), "mode overwrite replaces its own slice only, and needs lineage to know it", hint
         )
     return ()
+
+
+def _properties(settings: _Settings) -> tuple[tuple[str, str], ...]:
+    """Those of the Delta table, as text; the schema has checked the values of those that Delta knows."""
+    found = {slot[1]: setting.value for slot, setting in settings.under("properties").items()}
+    mode = settings.get("mode") or "append"
+    for name, value in found.items():
+        if wrong := complaint(name, text(value), mode):
+            settings.complain(("properties", name), *wrong, at_key=True)
+    return tuple((name, text(value)) for name, value in found.items())
 
 
 # --- what and in which order ----------------------------------------------------------------------

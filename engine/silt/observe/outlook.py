@@ -12,7 +12,7 @@ from silt.observe.claim import check_claimed, check_foreign
 from silt.observe.handles import Handles
 from silt.observe.look import Known, Look, Standing, examine, known
 from silt.plan.build import state_of
-from silt.plan.model import Action, Outlook, Part, Plan, StreamPlan, TablePlan
+from silt.plan.model import COMMENT, Action, Outlook, Part, Plan, StreamPlan, TablePlan
 from silt.plan.verdict import Hold, ReRead, Restart, Wait
 from silt.position import decode
 from silt.source import evidence as ev
@@ -105,6 +105,8 @@ def _table(plan: StreamPlan, table: TablePlan, handles: Handles, total: _Sum, de
     elif table.add:
         text = "add column" if len(table.add) == 1 else f"add {len(table.add)} columns"
         total.act(Action(kind="alter", text=text))
+    if table.exists and table.settings:
+        total.act(Action(kind="alter", text=_setting(table)))
     inside = _Sum()
     for part, standing in _standings(plan, table, handles, total):
         one = _Sum()
@@ -117,6 +119,14 @@ def _table(plan: StreamPlan, table: TablePlan, handles: Handles, total: _Sum, de
     if inside.writes:
         _commits(plan.stream, inside)
     total.take(inside)
+
+
+def _setting(table: TablePlan) -> str:
+    """`set comment, 2 properties`."""
+    properties = sum(setting.name != COMMENT for setting in table.settings)
+    parts = ["comment"] if properties < len(table.settings) else []
+    parts += [f"{properties} propert{'y' if properties == 1 else 'ies'}"] if properties else []
+    return f"set {', '.join(parts)}"
 
 
 def _commits(stream: Stream, inside: _Sum) -> None:

@@ -191,6 +191,8 @@ def _see_lake(at: Target, into: str, handles: Handles) -> SeenLake:
                 LakeColumn(name=c.name, type=c.type, comment=c.comment) for c in lake.table.columns
             ),
             partition_by=tuple(lake.table.partition_by),
+            description=lake.table.description,
+            properties=lake.table.configuration,
             definitions=_definitions(lake.table),
         )
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 
 from silt.errors import Held, SiltError, UserError
+from silt.manifest.model import Stream
 from silt.plan.cursor import check_exposed, settle
 from silt.plan.fields import LINEAGE, build_fields, for_database, lineage, missing_names, own_formats
 from silt.plan.model import (
+    COMMENT,
     LakeColumn,
     Part,
     Seen,
     SeenDatabase,
     SeenLake,
+    Setting,
     Slice,
     State,
     StreamPlan,
@@ -158,10 +161,20 @@ def _table(seen: Seen, into: str, group: Sequence[SeenDatabase]) -> tuple[TableP
         columns=columns,
         add=tuple(c for c in columns if c.name not in have) if lake.exists else (),
         partition_by=lake.partition_by if lake.exists else seen.stream.partition_by,
+        settings=tuple(_settings(seen.stream, lake)),
         parts=tuple(_part(seen, lake, database, built.fields) for database in group),
         shared=seen.shared,
     )
     return plan, "; ".join(built.notes)
+
+
+def _settings(stream: Stream, lake: SeenLake) -> Iterator[Setting]:
+    """Comment and properties that the manifest names and the table does not have so."""
+    if stream.description is not None and stream.description != lake.description:
+        yield Setting(name=COMMENT, value=stream.description, was=lake.description or None)
+    for name, value in stream.properties:
+        if lake.properties.get(name) != value:
+            yield Setting(name=name, value=value, was=lake.properties.get(name))
 
 
 def _check_partitions(seen: Seen, lake: SeenLake, fields: Sequence[Field]) -> None:

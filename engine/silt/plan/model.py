@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from silt.errors import SiltError
 from silt.manifest.model import Manifest, Stream
 from silt.shapes import CursorChoice, Database, Extract, Table, TableCensus
+
+COMMENT: Final = "comment"
+"""The name of a `Setting` that is the table's comment and no property."""
 
 State = Literal["ok", "running", "waiting", "failing", "held", "disabled"]
 
@@ -24,6 +27,15 @@ class LakeColumn:
     name: str
     type: str
     comment: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What is set on a Delta table: its `comment`, or the property `name`; `was` is what is there now."""
+
+    name: str
+    value: str
+    was: str | None = None
 
 
 # --- what observe saw -----------------------------------------------------------------------------
@@ -53,6 +65,8 @@ class SeenLake:
     version: int | None = None
     columns: tuple[LakeColumn, ...] = ()
     partition_by: tuple[str, ...] = ()
+    description: str = ""
+    properties: Mapping[str, str] = field(default_factory=dict)
     definitions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
@@ -111,7 +125,8 @@ class TablePlan:
     """One Delta table of a stream (several where `into` holds `{database}`).
 
     `columns` is the table's schema once the plan is carried out; `add` are those that an existing
-    table lacks.  `shared` names the other streams that append to it.
+    table lacks.  `settings` are the comment and the properties that the manifest names and that differ;
+    `shared` names the other streams that append to it.
     """
 
     into: str
@@ -121,6 +136,7 @@ class TablePlan:
     columns: tuple[LakeColumn, ...]
     add: tuple[LakeColumn, ...] = ()
     partition_by: tuple[str, ...] = ()
+    settings: tuple[Setting, ...] = ()
     parts: tuple[Part, ...] = ()
     shared: tuple[str, ...] = ()
 

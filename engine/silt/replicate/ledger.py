@@ -84,7 +84,8 @@ class Ledger:
         if missing := self._missing_columns():
             self.table.add_columns(missing, metadata=self._about())
             self.refresh()
-        if self.created or missing:
+        altered = self._alter()
+        if self.created or missing or altered:
             self._lake.sync()  # no batch may follow (DESIGN 4.6)
         self.check_foreign(self._table_plan.parts)
 
@@ -95,9 +96,21 @@ class Ledger:
             self._lake.options,
             columns=[target.ColumnSpec(name=c.name, type=c.type, comment=c.comment) for c in plan.columns],
             partition_by=plan.partition_by,
-            description=f"{stream.source}.{stream.table}",
+            description=stream.description or f"{stream.source}.{stream.table}",
+            configuration=dict(stream.properties),
         )
         self.created = True
+
+    def _alter(self) -> bool:
+        """Set the comment and the properties that the manifest names; True where something was changed."""
+        stream, before = self._plan.stream, self.table.version
+        self.table.set_properties(dict(stream.properties), metadata=self._about())
+        if stream.description is not None:
+            self.table.describe(stream.description, metadata=self._about())
+        changed = self.table.version != before
+        if changed:
+            self.refresh()
+        return changed
 
     def refresh(self) -> None:
         """Forget what is in memory and read the table again; on failure the handle is dropped."""

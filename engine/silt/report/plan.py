@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from silt.errors import SiltError
-from silt.plan.model import Action, LakeColumn, Outlook, Plan, State, StreamPlan, TablePlan
+from silt.plan.model import COMMENT, Action, LakeColumn, Outlook, Plan, Setting, State, StreamPlan, TablePlan
 from silt.report import failure
 from silt.report.layout import Row, paragraph, signed, table
 from silt.report.units import SIGNS, count, counted, duration, plain_uri, size
@@ -190,8 +190,17 @@ def _facts(entry: Entry, *, every: bool) -> Iterator[tuple[str, str]]:
     if entry.plan.cursor is not None:
         yield from (("warning", warning) for warning in entry.plan.cursor.warnings)
     yield from (("schema", words) for words in _schema_facts(entry.plan.tables))
+    yield from dict.fromkeys(_setting_fact(s) for t in entry.plan.tables for s in t.settings)
     notes = dict.fromkeys((*entry.plan.notes, *entry.outlook.notes))
     yield from (("note", note) for note in notes)
+
+
+def _setting_fact(setting: Setting) -> tuple[str, str]:
+    """`comment  what analysts read (was 'x')`, `set  delta.appendOnly = true (was false)`."""
+    was = f" (was {setting.was!r})" if setting.was is not None else ""
+    if setting.name == COMMENT:
+        return "comment", setting.value + was
+    return "set", f"{setting.name} = {setting.value}{was}"
 
 
 def _cursor_facts(plan: StreamPlan) -> Iterator[tuple[str, str]]:
@@ -348,6 +357,7 @@ def _table_data(planned: TablePlan) -> dict[str, object]:
         "exists": planned.exists,
         "databases": [part.database.name for part in planned.parts],
         "shared_with": list(planned.shared),
+        "settings": [{"name": s.name, "value": s.value, "was": s.was} for s in planned.settings],
     }
 
 

@@ -7,13 +7,15 @@ conflicts (`Fenced`); after any exception nothing in memory is believed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, write_deltalake
 from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.table import TableAlterer
 
 from silt.errors import Contended, Fenced, RetryLater, SiltError, UserError
 from silt.position import unpack
@@ -32,6 +34,10 @@ CHECKPOINT_EVERY = 20
 _INTERVAL = "delta.checkpointInterval"
 _RETRIES = 3  # the library's own; the caller's, with jitter, are the ones that count (FACTS)
 _HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)  # see Table.checkpoint
+
+
+Change: TypeAlias = Callable[..., None]
+"""A change of a table's metadata: a method of `TableAlterer` with its arguments."""
 
 
 class Table:
@@ -167,17 +173,32 @@ class Table:
 
         Raises `UserError` where one is there with another type, `Contended` after three lost races.
         """
-        for _ in range(3):
-            lacking = missing(columns, self.columns, on=self.uri)
-            if not lacking:
-                return
-            try:
-                self._alter(lacking, metadata)
-            except Contended:
-                self._renew()
-            else:
-                return
-        raise Contended("others keep changing the table's schema", on=self.uri)
+
+        def lacking() -> Change | None:
+            new = missing(columns, self.columns, on=self.uri)
+            return partial(TableAlterer.add_columns, fields=[delta_field(c) for c in new]) if new else None
+
+        self._alter(lacking, metadata)
+
+    def set_properties(self, properties: Mapping[str, str], *, metadata: Mapping[str, str]) -> None:
+        """Set those of `properties` that the table has otherwise; raises as `add_columns`."""
+
+        def differing() -> Change | None:
+            have = self.configuration
+            new = {name: value for name, value in properties.items() if have.get(name) != value}
+            set_them = partial(TableAlterer.set_table_properties, properties=new, raise_if_not_exists=False)
+            return set_them if new else None
+
+        self._alter(differing, metadata)
+
+    def describe(self, text: str, *, metadata: Mapping[str, str]) -> None:
+        """Make `text` the table's comment, unless it is; raises as `add_columns`."""
+
+        def differing() -> Change | None:
+            told = partial(TableAlterer.set_table_description, description=text)
+            return told if self.description != text else None
+
+        self._alter(differing, metadata)
 
     def checkpoint(self) -> None:
         """Write a checkpoint and clean up what the table's retention lets go.
@@ -352,12 +373,26 @@ class Table:
         if version % every == 0 or version - self._checkpointed >= 2 * every:
             self.checkpoint()
 
-    def _alter(self, columns: Sequence[ColumnSpec], metadata: Mapping[str, str]) -> None:
+    def _alter(self, change: Callable[[], Change | None], metadata: Mapping[str, str]) -> None:
+        """Make the change that the table still needs, as `change` says anew after each lost race."""
+        for _ in range(3):
+            needed = change()
+            if needed is None:
+                return
+            try:
+                self._change(needed, metadata)
+            except Contended:
+                self._renew()
+            else:
+                return
+        raise Contended("others keep changing the table's metadata", on=self.uri)
+
+    def _change(self, change: Change, metadata: Mapping[str, str]) -> None:
         delta = self._delta()
         try:
             with self._translated():
-                delta.alter.add_columns(
-                    [delta_field(column) for column in columns],
+                change(
+                    delta.alter,
                     commit_properties=_commit((), metadata, retries=0),
                     post_commithook_properties=_HOOKS,
                 )
