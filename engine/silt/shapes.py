@@ -62,11 +62,12 @@ class Index:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table or view of a database.
+    """A table or view of a database, or a relation that a stream defines.
 
     `rowid_alias` is the column that is the INTEGER PRIMARY KEY; `rowid` the free name among rowid,
     _rowid_, oid (None for WITHOUT ROWID tables and views, or where columns take all three).
-    `note` says why a pattern leaves it out (virtual, shadow, not reflectable).
+    `note` says why a pattern leaves it out (virtual, shadow, not reflectable).  `query` is the SQL whose
+    rows a stream's own relation has: it is read as a view is, under the stream's name.
     """
 
     name: str
@@ -80,6 +81,12 @@ class Table:
     indexes: tuple[Index, ...] = ()
     triggers: tuple[str, ...] = ()
     note: str = ""
+    query: str | None = None
+
+    @property
+    def is_derived(self) -> bool:
+        """Whether a stream defines it: no schema gives its computed columns a type."""
+        return self.query is not None
 
     def column(self, name: str) -> Column | None:
         """The column of that name: exact, else by SQLite's rule (ASCII letters fold, others do not)."""
@@ -147,6 +154,7 @@ class Order:
     later at the same cursor value always has a greater tie-breaker (INTEGER PRIMARY KEY only); where
     it does not, the position holds a digest of the rows at its cursor value (DESIGN 4.3).
     `renumbers`: VACUUM may give rows other rowids, so the position also holds PRAGMA schema_version.
+    `relation` tells a query from any other (empty for tables): the position is pinned to it.
     """
 
     kind: Literal["rowid", "columns"]
@@ -154,6 +162,7 @@ class Order:
     tie: tuple[str, ...] = ()
     rises: bool = True
     renumbers: bool = False
+    relation: str = ""
 
     @property
     def columns(self) -> tuple[str, ...]:

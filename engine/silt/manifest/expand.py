@@ -69,10 +69,15 @@ def sample_problems(manifest: Manifest) -> tuple[Problem, ...]:
 
 
 def stacked_for(manifest: Manifest, name: str, table: str, source: str | None) -> Stacked:
-    """The settings of a stream with their places; `name` picks the exact entry, if there is one."""
+    """The settings of a stream with their places; `name` picks the exact entry, if there is one.
+
+    No pattern of tables speaks of a query.
+    """
     rules = rules_of(manifest)
     exact = next((rule for rule in rules.exact if rule.name == name), None)
-    return stack(rules.defaults, [rule for rule in rules.patterns if rule.matches(source, table)], exact)
+    queries = exact is not None and exact.query is not None
+    patterns = [] if queries else [rule for rule in rules.patterns if rule.matches(source, table)]
+    return stack(rules.defaults, patterns, exact)
 
 
 def maker_of(manifest: Manifest, name: str, table: str, source: str | None) -> Rule:
@@ -146,10 +151,11 @@ def _make_all(found: _Found, manifest: Manifest, rules: Rules, tables: Mapping[s
 
 def _taken(exact: Rule, source: str, table: str) -> Iterator[str]:
     """A table whose name an exact stream of another table bears: it would go missing without a word."""
-    if exact.source != source or ascii_lower(exact.table) != ascii_lower(table):
+    reads = "a query" if exact.query is not None else repr(exact.table)
+    if exact.query is not None or exact.source != source or ascii_lower(exact.table) != ascii_lower(table):
         yield (
             f"table {table!r} of source {source!r} gets no stream from a pattern: stream {exact.name!r} "
-            f"has its name and reads {exact.table!r} of {exact.source!r}"
+            f"has its name and reads {reads} of {exact.source!r}"
         )
 
 

@@ -119,7 +119,8 @@ Mode = Literal["append", "overwrite"]
 class Stream:
     """One mapping, resolved: a table of a source to a Delta table of a target.
 
-    `table` is exact here; patterns have been expanded.  `into` is the template with `{database}`
+    `table` is exact here; patterns have been expanded.  A stream with a `query` reads that instead, and
+    `table` is its own name.  `into` is the template with `{database}`
     left in it where it was written (`path_for` fills it); `{node}` is filled, and `separates_nodes`
     says that it was there.  `lineage` None means the default of
     DESIGN 7; an empty tuple is `lineage: none`.  `description` and `properties` (name, value) are the
@@ -132,6 +133,7 @@ class Stream:
     target: str
     table: str
     into: str
+    query: str | None = None
     mode: Mode = "append"
     cursor: CursorRule = field(default_factory=CursorRule)
     where: str | None = None

@@ -196,15 +196,28 @@ def _rule(
     if source is None and len(written.names("sources")) > 1:
         hint = f"add source: one of {', '.join(written.names('sources'))}"
         written.complain(path, "names no source, and there are several", hint, at_key=True)
+    query = body.get("query") or None
+    if query:
+        _check_query(written, path, name, body)
     return Rule(
         name=name,
         path=path,
         source=source,
         source_path=(*path, "source") if named else (key, "source"),
-        table=body.get("table") or name,
+        table=name if query else body.get("table") or name,
         settings=body,
         defaults=((own,), defaults[own]) if own in defaults else None,
+        query=query,
     )
+
+
+def _check_query(written: Written, path: Path, name: str, body: Mapping[str, Plain]) -> None:
+    if is_pattern(name):
+        message = f"{name!r} is a pattern of tables, and a query reads what it names itself"
+        written.complain((*path, "query"), message, "give the stream a name of its own", at_key=True)
+    if body.get("table"):
+        message = "a stream has either a 'table' or a 'query'"
+        written.complain((*path, "table"), message, "keep one", at_key=True)
 
 
 def _named_source(written: Written, path: Path, body: Mapping[str, Plain]) -> str | None:

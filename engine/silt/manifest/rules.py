@@ -24,7 +24,7 @@ WHOLE = frozenset({"schedule", "cursor"})
 Entry = tuple[Path, Mapping[str, Plain]]
 """Settings, and the path that they were written at."""
 
-OWN = frozenset({"source", "table"})
+OWN = frozenset({"source", "table", "query"})
 """What says which tables an entry is about; it does not stack."""
 
 
@@ -34,7 +34,8 @@ class Rule:
 
     `source` is None where the entry names none and there is no sole or default one; `source_path` is
     where its name is written.  `defaults` are those of the entry's own file, in a folder whose
-    `silt.yaml` it is not.
+    `silt.yaml` it is not.  An entry with a `query` reads no table: `table` is its name, and no pattern
+    matches it.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Rule:
     table: str
     settings: Mapping[str, Plain]
     defaults: Entry | None = None
+    query: str | None = None
 
     @property
     def is_pattern(self) -> bool:

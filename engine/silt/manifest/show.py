@@ -85,7 +85,8 @@ def _stream(manifest: Manifest, stream: Stream) -> list[Shown]:
     stacked = stacked_for(manifest, stream.name, stream.table, stream.source)
     maker = maker_of(manifest, stream.name, stream.table, stream.source)
     written = {".".join(slot): setting for slot, setting in stacked.settings.items()}
-    table = _shown(document, "table", stream.table, (*maker.path, "table"))
+    reads = "table" if stream.query is None else "query"
+    table = _shown(document, reads, stream.query or stream.table, (*maker.path, reads))
     source = _shown(document, "source", stream.source, maker.source_path)
     settled = [_setting(document, key, value, written.get(key)) for key, value in _values(stream).items()]
     columns = [

@@ -22,7 +22,7 @@ from silt.manifest.options import BREAKS_PATHS
 from silt.manifest.problems import did_you_mean
 from silt.manifest.properties import complaint, text
 from silt.manifest.resolve import as_written
-from silt.manifest.rules import Rule, Setting, Slot, Stacked
+from silt.manifest.rules import OWN, Rule, Setting, Slot, Stacked
 from silt.manifest.units import duration, size
 from silt.shapes import ascii_lower
 
@@ -81,6 +81,7 @@ def resolve(draft: Draft, stacked: Stacked) -> tuple[Stream | None, list[Problem
     columns = _columns(settings)
     ignored = _ignored(draft, settings)
     cursor = CursorRule() if "cursor" in ignored else _cursor(settings)
+    _check_query_cursor(draft, settings, cursor)
     _check_lists(settings)
     if target is None:
         return None, settings.problems
@@ -90,6 +91,7 @@ def resolve(draft: Draft, stacked: Stacked) -> tuple[Stream | None, list[Problem
         target=target.name,
         table=draft.table,
         into=_into(draft, settings),
+        query=draft.rule.query,
         mode=settings.get("mode") or "append",
         cursor=cursor,
         where=settings.get("where"),
@@ -120,7 +122,8 @@ def ignored_slots(stacked: Stacked) -> tuple[Slot, ...]:
 def _places(draft: Draft, stacked: Stacked) -> dict[str, Place]:
     places = {".".join(slot): draft.document.place(s.path) for slot, s in stacked.settings.items()}
     places[""] = draft.document.key_place(draft.rule.path)
-    places["table"] = draft.document.place((*draft.rule.path, "table"))
+    for key in OWN:
+        places[key] = draft.document.place((*draft.rule.path, key))
     return places
 
 
@@ -223,6 +226,16 @@ def _ignored(draft: Draft, settings: _Settings) -> frozenset[str]:
             what = f"mode {settings.get('mode')} does not use {slot[0]!r}"
             settings.complain(slot, what, "remove it, or choose mode append", at_key=True)
     return frozenset(slot[0] for slot in slots)
+
+
+def _check_query_cursor(draft: Draft, settings: _Settings, cursor: CursorRule) -> None:
+    """A query's rows have no rowid, and nothing detects what tells them apart."""
+    if draft.rule.query is None or settings.get("mode") == "overwrite" or cursor.kind == "columns":
+        return
+    where = settings.path("cursor") if settings.get("cursor") else (*draft.rule.path, "query")
+    hint = "declare cursor: [column, ...], unique together; or mode: overwrite"
+    message = "a query has no rowid to go by, and mode append needs a cursor"
+    settings.problems.append(settings.document.problem(where, message, hint, at_key=True))
 
 
 def _cursor(settings: _Settings) -> CursorRule:

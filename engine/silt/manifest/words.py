@@ -33,6 +33,8 @@ KEYS: Mapping[str, str] = {
     "table_path": "into",
     "table_name": "table",
     "source_table": "table",
+    "sql": "query",
+    "select_statement": "query",
     "partition_columns": "partition_by",
     "partition_cols": "partition_by",
     "partition_keys": "partition_by",

@@ -16,7 +16,7 @@ from silt.plan.model import LakeColumn, Plan, Seen, SeenDatabase, SeenLake, Stre
 from silt.plan.verdict import definition
 from silt.position import app_id, decode, parse_app
 from silt.shapes import CursorChoice, Database, Table, TableCensus, ascii_lower
-from silt.source import condition
+from silt.source import condition, query
 from silt.source.census import census
 from silt.source.clone import reflect
 from silt.source.cursor import detect
@@ -211,9 +211,15 @@ def _see(
     handles: Handles,
     lakes: Mapping[str, SeenLake],
 ) -> SeenDatabase:
-    database, table = reflected.database, reflected.table(stream.table)
-    if reflected.error is not None or table is None or not stream.enabled:
+    database = reflected.database
+    if reflected.error is not None or not stream.enabled:
         return SeenDatabase(database=database, error=reflected.error)
+    try:
+        table = _relation(stream, reflected, origin, handles)
+    except SiltError as error:
+        return SeenDatabase(database=database, error=error)
+    if table is None:
+        return SeenDatabase(database=database)
     if table.kind in ("virtual", "shadow") or (table.note and not table.columns):
         return SeenDatabase(database=database, error=_unreadable(table, database))
     try:
@@ -224,6 +230,14 @@ def _see(
         return replace(seen, schema_version=reflected.schema_version)
     except SiltError as error:
         return SeenDatabase(database=database, error=error)
+
+
+def _relation(stream: Stream, reflected: _Reflected, origin: Source, handles: Handles) -> Table | None:
+    """The table that the stream reads there, or what its query makes; None where there is no such table."""
+    if stream.query is None:
+        return reflected.table(stream.table)
+    with handles.connection(origin, reflected.database.path) as connection:
+        return query.derive(connection, stream.name, stream.query, hint=_place(stream, "query"))
 
 
 def _unreadable(table: Table, database: Database) -> SiltError:
@@ -243,14 +257,14 @@ def _examine(
 ) -> SeenDatabase:
     with handles.connection(origin, database.path) as connection:
         if stream.where is not None:
-            condition.check(connection, table, stream.where, hint=_where_place(stream))
+            condition.check(connection, table, stream.where, hint=_place(stream, "where"))
         counts = census(connection, table, _SAMPLE if lake.exists and recorded else _FIRST_SAMPLE)
     choice = _choose(stream, table, counts, recorded) if stream.mode == "append" else None
     return SeenDatabase(database=database, table=table, census=counts, choice=choice)
 
 
-def _where_place(stream: Stream) -> str:
-    place = stream.places.get("where")
+def _place(stream: Stream, setting: str) -> str:
+    place = stream.places.get(setting)
     return f"{place.file}:{place.line}:{place.column} says it" if place else ""
 
 
@@ -260,6 +274,8 @@ def _choose(stream: Stream, table: Table, counts: TableCensus, recorded: tuple[s
     back = rule.lookback is not None
     declared = recorded if rule.kind != "auto" else ()
     choice = detect(table, counts, kind=rule.kind, columns=rule.columns, recorded=declared, lookback=back)
+    if stream.query is not None:
+        return _of_query(choice, stream.query)
     known = recorded[:1] in (("rowid",), ("columns",))
     if rule.kind != "auto" or not known or (choice.order and definition(choice.order) == recorded):
         return choice
@@ -267,3 +283,11 @@ def _choose(stream: Stream, table: Table, counts: TableCensus, recorded: tuple[s
     pinned = detect(table, counts, kind=kind, columns=columns, recorded=recorded, lookback=back)
     now = f"; detection would now choose {', '.join(choice.order.cursor)}" if choice.order else ""
     return replace(pinned, detected=True, why=f"{', '.join(columns) or kind}, pinned by the position{now}")
+
+
+def _of_query(choice: CursorChoice, text: str) -> CursorChoice:
+    """A query's cursor is pinned together with the query."""
+    order = choice.order
+    return (
+        choice if order is None else replace(choice, order=replace(order, relation=query.fingerprint(text)))
+    )

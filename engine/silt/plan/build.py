@@ -9,7 +9,16 @@ from difflib import get_close_matches
 from silt.errors import Held, SiltError, UserError
 from silt.manifest.model import Stream
 from silt.plan.cursor import check_exposed, settle
-from silt.plan.fields import LINEAGE, build_fields, for_database, lineage, missing_names, own_formats
+from silt.plan.fields import (
+    LINEAGE,
+    build_fields,
+    for_database,
+    has_types,
+    lineage,
+    missing_names,
+    own_formats,
+    untyped,
+)
 from silt.plan.model import (
     COMMENT,
     LakeColumn,
@@ -48,6 +57,8 @@ def _build(seen: Seen) -> StreamPlan:
     if not usable:
         return _nothing_to_read(seen, broken)
     _check_names(seen, usable)
+    if unknown := untyped(seen, usable):
+        return _typeless(seen, unknown, broken)
     settled = tuple(_settled(d, seen) for d in usable)
     tables = tuple(_table(seen, into, group) for into, group in _by_table(seen, settled))
     notes = tuple(dict.fromkeys((*_missing(seen), *(note for _, note in tables if note))))
@@ -74,6 +85,14 @@ def _nothing_to_read(seen: Seen, broken: SiltError | None) -> StreamPlan:
         on=seen.databases[0].database.path,
         hint=_place(seen, "table") or "`silt plan` lists the streams of a pattern",
     )
+
+
+def _typeless(seen: Seen, names: Sequence[str], broken: SiltError | None) -> StreamPlan:
+    """A table made now would have text where numbers will come."""
+    columns = "; ".join(f"{name}: {{type: ...}}" for name in names)
+    note = f"no row yet shows the types of {', '.join(names)}; `columns: {{{columns}}}` says them"
+    state = state_of(broken) if broken else "waiting"
+    return StreamPlan(stream=seen.stream, state=state, notes=(note,), error=broken)
 
 
 def _meant(name: str, known: Iterable[str], place: str) -> str:
@@ -149,7 +168,7 @@ def _by_table(
 
 def _table(seen: Seen, into: str, group: Sequence[SeenDatabase]) -> tuple[TablePlan, str]:
     lake = seen.lakes[into]
-    built = build_fields(seen, lake, group)
+    built = build_fields(seen, lake, [d for d in group if has_types(d)] or group)
     _check_partitions(seen, lake, built.fields)
     have = {c.name for c in lake.columns}
     columns = tuple(_lake_column(field, lake) for field in built.fields)
@@ -211,7 +230,7 @@ def _part(seen: Seen, lake: SeenLake, database: SeenDatabase, fields: tuple[Fiel
     table = database.table
     if table is None:
         raise ValueError("a part has a table")
-    mine = for_database(fields, table, own_formats(database, seen, lake))
+    mine = for_database(fields, table, own_formats(database, seen, lake) if has_types(database) else {})
     order = database.choice.order if database.choice else None
     if order is not None:
         check_exposed(order, mine, table)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from silt.errors import Held, UserError
-from silt.plan.verdict import REBUILD, definition
+from silt.plan.verdict import REBUILD, definition, moved
 from silt.shapes import CursorChoice, Field, Order, Table
 
 
@@ -22,7 +22,7 @@ def settle(choice: CursorChoice, recorded: tuple[str, ...]) -> CursorChoice:
     if not recorded or now == recorded:
         return choice
     raise Held(
-        f"the cursor was [{' '.join(recorded)}], is [{' '.join(now)}]: the position counts by the old one",
+        moved(recorded, now),
         rule="4.1",
         hint=f"undo the edit, or rebuild: {REBUILD}",
     )

@@ -65,6 +65,32 @@ def missing_names(tables: Iterable[Table], stream: Stream) -> Iterator[tuple[str
     yield from ((setting, name) for setting, name in named if ascii_lower(name) not in known)
 
 
+# --- what a relation without rows does not show ---------------------------------------------------
+
+
+def has_types(database: SeenDatabase) -> bool:
+    """Whether its columns show types: computed columns have none but those of their values."""
+    table, census = database.table, database.census
+    return table is None or not table.is_derived or (census is not None and census.rows > 0)
+
+
+def untyped(seen: Seen, databases: Sequence[SeenDatabase]) -> tuple[str, ...]:
+    """The computed columns of which no database has a value yet, no rule and no table a type."""
+    if any(has_types(database) for database in databases):
+        return ()
+    said = {ascii_lower(rule.name) for rule in seen.stream.columns if rule.type}
+    renamed = {ascii_lower(rule.name): rule.rename for rule in seen.stream.columns if rule.rename}
+    known = {column.name for lake in seen.lakes.values() for column in lake.columns}
+    computed = (
+        column.name
+        for database in databases
+        for column in (selected(database.table, seen.stream.select) if database.table else ())
+        if types.family(column.declared) == "unknown"
+    )
+    left = (name for name in computed if ascii_lower(name) not in said)
+    return tuple(dict.fromkeys(n for n in left if renamed.get(ascii_lower(n), lake_name(n)) not in known))
+
+
 # --- source columns -------------------------------------------------------------------------------
 
 

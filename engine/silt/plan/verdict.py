@@ -67,8 +67,20 @@ REBUILD = "`silt reset` empties the slice and reads the table anew"
 
 
 def definition(order: Order) -> tuple[str, ...]:
-    """How a position records the cursor that it was made under, so that `auto` never flips under it."""
-    return (order.kind, *order.cursor, "/", *order.tie)
+    """How a position records the cursor that it was made under, so that `auto` never flips under it.
+
+    Of a stream's own relation, the query is part of it: its rows are what they are by that.
+    """
+    return (order.kind, *order.cursor, "/", *order.tie, *([order.relation] if order.relation else ()))
+
+
+def moved(recorded: tuple[str, ...], now: tuple[str, ...]) -> str:
+    """In words, what makes a position count by something else than today's order."""
+    both = (recorded[-1:], now[-1:])
+    if recorded[:-1] == now[:-1] and all(last[0].startswith("query:") for last in both if last):
+        return "the query was edited: the position, and the rows in the lake, are of the one before"
+    was, is_ = (" ".join(d) for d in (recorded, now))
+    return f"the cursor was [{was}], is [{is_}]: the position counts by the old one"
 
 
 def verdict(
@@ -159,9 +171,8 @@ def _order_broken(evidence: Evidence, order: Order, *, include_nulls: bool) -> H
 
 
 def _pinned(position: Position, order: Order) -> Hold:
-    was, now = (" ".join(d) for d in (position.definition, definition(order)))
     return Hold(
-        why=f"the cursor was [{was}], is [{now}]: the position counts by the old one",
+        why=moved(position.definition, definition(order)),
         rule="4.1",
         hint=f"undo the edit, or rebuild: {REBUILD}",
     )

@@ -63,6 +63,25 @@ def reflect(connection: Connection) -> tuple[Table, ...]:
     return tuple(sorted(tables, key=lambda t: t.name))
 
 
+def result_types(connection: Connection, query: str) -> dict[str, str]:
+    """The declared type of each column of `query` that is a plain column, '' of the others.
+
+    Empty where the clone cannot hold the query: it may read a virtual table whose module is not here.
+    """
+    clone = _Clone()
+    name = "silt_query"
+    while name in query.lower():
+        name += "_"
+    try:
+        clone.build(_entries(connection))
+        clone.run(lambda: clone.handle.execute(f"CREATE TEMP VIEW {name} AS {query}"))
+        return {str(row[1]): str(row[2] or "") for row in clone.pragma("table_xinfo", name)}
+    except (sqlite3.Error, sa.exc.SQLAlchemyError):
+        return {}
+    finally:
+        clone.close()
+
+
 def sequence(connection: Connection, table: str) -> int | None:
     """AUTOINCREMENT's last value for `table`; None where it never gave one."""
     schema = sa.table("sqlite_schema", sa.column("name"))

@@ -27,20 +27,21 @@ _ROWIDS: Final = ("rowid", "_rowid_", "oid")
 
 def check(connection: Connection, table: Table, where: str, *, hint: str) -> None:
     """Raise `UserError`, with `hint` (where it is written), unless `where` is one condition over `table`."""
-    if why := _objection(where) or _text_by_mistake(where, table):
+    if why := objection(where) or _text_by_mistake(where, table):
         raise UserError(f"`where` is not one condition: {why}", on=where, hint=hint)
     statement = sa.select(sa.literal(1)).select_from(relation(table)).where(written(where)).limit(0)
     try:
         connection.names(*compiled(statement))
     except Refused as error:
         raise UserError(
-            f"`where` is refused by SQLite: {_said(error)}", on=f"{where}; {connection.path}", hint=hint
+            f"`where` is refused by SQLite: {said(error)}", on=f"{where}; {connection.path}", hint=hint
         ) from error
 
 
-def _objection(where: str) -> str:
+def objection(sql: str) -> str:
+    """Why `sql`, put in parentheses, would change the statement around it; '' where it would not."""
     depth = 0
-    for token in _TOKEN.finditer(where):
+    for token in _TOKEN.finditer(sql):
         text = token.group()
         if token["parameter"]:
             return f"{text} is a parameter, and nothing is bound to it"
@@ -65,6 +66,6 @@ def _text_by_mistake(where: str, table: Table) -> str:
     return f'"{lost}" is no column of {table.name}, and a text stands in single quotes' if lost else ""
 
 
-def _said(error: Refused) -> str:
+def said(error: Refused) -> str:
     """SQLite's own words: `no such column: nope`, `near "from": syntax error`."""
     return error.why.rpartition("query: ")[2] or error.what

@@ -19,7 +19,7 @@ from silt.shapes import Table, Value, ascii_lower
 if TYPE_CHECKING:
     import pyarrow as pa
     from sqlalchemy.sql.base import Executable
-    from sqlalchemy.sql.selectable import TableClause
+    from sqlalchemy.sql.selectable import FromClause
 
 
 class _Compiler(sqlite.base.SQLiteCompiler):
@@ -86,15 +86,20 @@ def _bytes(text: str) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def relation(table: Table) -> TableClause:
+def relation(table: Table) -> FromClause:
     """`table` with its columns, and its rowid where it has one, under their exact names.
 
-    One object a table: to SQLAlchemy two of one name would be two items of a FROM.
+    One object a table: to SQLAlchemy two of one name would be two items of a FROM.  A query stands in
+    parentheses, under its stream's name; the line break is as in `written`.
     """
     names = [c.name for c in table.columns]
     if table.rowid is not None and table.rowid not in names:
         names.append(table.rowid)
-    return sa.table(exactly(table.name), *(sa.column(exactly(name)) for name in names))
+    columns: list[sa.ColumnClause[Any]] = [sa.column(exactly(name)) for name in names]
+    if table.query is not None:
+        text = quoted_name(f"({table.query}\n)", quote=False)
+        return sa.table(text, *columns).alias(exactly(table.name))
+    return sa.table(exactly(table.name), *columns)
 
 
 def exactly(name: str) -> quoted_name:
@@ -102,18 +107,18 @@ def exactly(name: str) -> quoted_name:
     return quoted_name(name, quote=True)
 
 
-def col(rel: TableClause, name: str) -> ColumnElement[Any]:
+def col(rel: FromClause, name: str) -> ColumnElement[Any]:
     """The column `name` of `rel`: exact, else as SQLite folds it.  Raises `UserError` without one."""
     if name in rel.c:
         return rel.c[name]
     folded = ascii_lower(name)
     found = [c for c in rel.c if ascii_lower(c.name) == folded]
     if not found:
-        raise UserError(f"no column {name!r} in {rel.name}", hint="`silt plan` lists the columns")
+        raise UserError(f"no column {name!r} in {rel.description}", hint="`silt plan` lists the columns")
     return found[0]
 
 
-def rowid(rel: TableClause, table: Table) -> ColumnElement[Any] | None:
+def rowid(rel: FromClause, table: Table) -> ColumnElement[Any] | None:
     """The rowid by the name that reaches it: the INTEGER PRIMARY KEY, else rowid, _rowid_ or oid."""
     name = table.rowid_alias or table.rowid
     return None if name is None else col(rel, name)
@@ -122,7 +127,7 @@ def rowid(rel: TableClause, table: Table) -> ColumnElement[Any] | None:
 _COLLATIONS = ("binary", "nocase", "rtrim")
 
 
-def key_column(rel: TableClause, table: Table, name: str) -> ColumnElement[Any]:
+def key_column(rel: FromClause, table: Table, name: str) -> ColumnElement[Any]:
     """A column to compare and order by: under its own collation, BINARY where that is an application's.
 
     A statement that needs a collation which only the application registers fails at prepare (FACTS).
