@@ -36,6 +36,31 @@ def test_a_commit_holds_about_max_bytes(site: Site) -> None:
     assert sorted(site.column("t", "id")) == list(range(1, 3001))
 
 
+def test_every_window_of_a_load_of_wide_rows_has_two_readers(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A window holds `max_bytes`: how many rows that is does not decide whether two readers are worth it."""
+    from silt.replicate import append
+
+    site.sql(
+        "create table t(id integer primary key, b blob)",
+        ("insert into t(b) values (?)", blobs(6000, 10_000)),
+    )
+    site.write("  t: {batch: {max_bytes: 20MB}}\n")
+    monkeypatch.setattr(append, "LARGE_FILE", 0)
+    readers: list[int] = []
+    plain = append.stream
+
+    def watched(snapshot: Any, *args: Any, **more: Any) -> Any:
+        readers.append(len(snapshot.readers))
+        return plain(snapshot, *args, **more)
+
+    monkeypatch.setattr(append, "stream", watched)
+    assert site.one().rows == 6000
+    assert readers == [2, 2, 2, 2]  # the sample, then three windows
+    assert sorted(site.column("t", "id")) == list(range(1, 6001))
+
+
 def test_rows_larger_than_a_commit_go_one_by_one(site: Site) -> None:
     """One row is the least that a commit holds."""
     site.sql(

@@ -684,6 +684,41 @@ def test_an_error_in_a_reader_reaches_the_consumer(many, monkeypatch):
         list(stream(snapshot, wanted, None, None, 300_000))
 
 
+def test_two_readers_work_at_once_on_few_but_wide_rows(tmp_path, monkeypatch):
+    """What is worth two readers is decided by bytes: 2,000 of 10 kB are.  One reader took half longer."""
+    monkeypatch.setattr(read, "_SMALL_FILE", 0)
+    monkeypatch.setattr(read, "INLINE_ROWS", 0)
+    path = tmp_path / "a.db"
+    sql(
+        path,
+        "create table t(id integer primary key, b blob)",
+        ("insert into t values (?, ?)", [(i, bytes([i % 251]) * 10_000) for i in range(1, 2001)]),
+    )
+    wanted = extract(tables(path)["t"], {"id": "bigint", "b": "binary"})
+    both = threading.Barrier(2, timeout=30)
+    first = iter([True, True])
+    plain = read._fast
+
+    def together(*args: Any) -> Any:
+        if next(first, False):
+            both.wait()  # broken, and with it the read, unless a second reader is there
+        return plain(*args)
+
+    monkeypatch.setattr(read, "_fast", together)
+    with connect(str(path), busy_timeout=5) as c, pair(c) as snapshot:
+        got = pa.Table.from_batches(stream(snapshot, wanted, None, None, 2000))
+    assert sorted(got["id"].to_pylist()) == list(range(1, 2001))
+
+
+@pytest.mark.parametrize("rows", [10, 600, 2_400, 100_000])
+def test_pieces_cover_the_range_once_and_come_in_pairs(rows):
+    """Each rowid lies in one piece; an odd piece at the end would leave one reader idle."""
+    pieces = read._pieces(read._Piece(lo=-7, hi=rows - 8), rows, 100)
+    assert [n for p in pieces for n in range(p.lo, p.hi + 1)] == list(range(-7, rows - 7))
+    assert len(pieces) == 1 or len(pieces) % 2 == 0
+    assert (len(pieces) > 1) == (rows > 300)
+
+
 @pytest.mark.parametrize("take", [0, 1, 3])
 def test_threads_end_when_the_consumer_stops(many, take):
     """Closing the generator ends its readers, and the connections can be used again."""

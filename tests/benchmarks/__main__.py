@@ -91,6 +91,8 @@ def _silt(data: Dataset) -> Candidate:
     """`silt run --once` into a new lake, from a manifest of five lines, defaults everywhere else."""
     lean = ROOT / ".venv-demo" / "bin" / "silt"  # what running needs, as a user has it: no pydantic, no moto
     command = lean if lean.exists() else Path(sys.executable).parent / "silt"
+    # an installed wheel is compiled; this one is read from the checkout
+    run([command.parent / "python", "-m", "compileall", "-q", ROOT / "engine"])
 
     def candidate(folder: Path) -> Cost:
         manifest = folder / "silt.yaml"

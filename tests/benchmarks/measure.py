@@ -48,7 +48,7 @@ def run(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> 
         subprocess.run(
             [sys.executable, "-S", "-c", _LAUNCHER, told.name, *map(str, command)],
             stderr=output,
-            env={**os.environ, **(env or {})},
+            env={**_environment(), **(env or {})},
             check=True,
         )
         code, wall, cpu, peak = json.load(told)
@@ -58,6 +58,11 @@ def run(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> 
         raise Failed(f"{command[0]} ended with {code}:\n{text[-2000:]}")
     unit = 1 if sys.platform == "darwin" else 1024
     return Cost(wall=wall, cpu=cpu, peak=peak * unit / 1e6, output=text)
+
+
+def _environment() -> dict[str, str]:
+    """This process's, but bytecode may be kept: nobody's tool compiles itself at every start."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def middle(costs: Sequence[Cost]) -> Cost:

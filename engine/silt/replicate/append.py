@@ -27,7 +27,7 @@ from silt.replicate.reread import less_held
 from silt.shapes import Extract, Key, Order
 from silt.source import evidence as ev
 from silt.source.open import Connection, Snapshot, pair
-from silt.source.read import PARALLEL_ROWS, stream
+from silt.source.read import parallel, stream
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -87,7 +87,7 @@ class AppendCycle(Cycle):
             self._flush()
             begun = goal is None or isinstance(look.verdict, Restart)
             goal = look.evidence.high if begun else goal
-            large = look.rows >= PARALLEL_ROWS
+            large = parallel(look.rows, self._handles.row_bytes.get(part.app, 1))
 
     def _step(self, part: Part, goal: Key | None, *, paired: bool | None) -> Look | None:
         """One window of one database, read into the group or committed at once; None: nothing to read."""

@@ -30,11 +30,11 @@ from silt.source.statement import key_column, relation, rowid, written
 
 __all__ = ["predicate", "schema", "stream"]
 
-BATCH_BYTES: Final = 8 * 1024 * 1024
+BATCH_BYTES: Final = 4 * 1024 * 1024
 QUEUE_BYTES: Final = 32 * 1024 * 1024
 MAX_BATCH_ROWS: Final = 65_536
-PIECE_ROWS: Final = 131_072
-PARALLEL_ROWS: Final = 200_000
+PIECE_BATCHES: Final = 4
+PARALLEL_BATCHES: Final = 3
 INLINE_ROWS: Final = 20_000
 _SAMPLE_ROWS: Final = 64
 _SMALL_FILE: Final = 64 * 1024 * 1024
@@ -90,10 +90,11 @@ def stream(
     )
     if unproved(extract) and only_nulls is None:
         _check_unique(first, extract, lo, hi)
-    pieces = _pieces(first, extract, lo, hi, expected, only_nulls, job.recipe)
+    whole = _whole_range(first, extract, lo, hi, only_nulls, job.recipe)
     if size > max(_SMALL_FILE, batch_bytes):
-        job.batch_rows = _batch_rows(first, job, pieces)
-    readers = snapshot.readers if len(pieces) > 1 and (expected or 0) >= PARALLEL_ROWS else (first,)
+        job.batch_rows = _batch_rows(first, job, whole)
+    pieces = _pieces(whole, expected, job.batch_rows)
+    readers = snapshot.readers if len(pieces) > 1 else (first,)
     inline = expected is not None and expected <= INLINE_ROWS
     rows = 0
     with closing(_inline(first, job, pieces) if inline else _threaded(readers, job, pieces)) as batches:
@@ -139,28 +140,43 @@ class _Job:
 
 
 def _fitting(batch: pa.RecordBatch, batch_bytes: int) -> int:
-    each = max(int(batch.nbytes) // max(int(batch.num_rows), 1), 1)
-    return max(1, min(MAX_BATCH_ROWS, batch_bytes // each))
+    return _rows_of(int(batch.nbytes) // max(int(batch.num_rows), 1), batch_bytes)
 
 
-def _pieces(
+def parallel(rows: int, row_bytes: int) -> bool:
+    """Whether so many rows of `row_bytes` bytes of Arrow are worth two readers."""
+    return rows >= PARALLEL_BATCHES * _rows_of(row_bytes, BATCH_BYTES)
+
+
+def _rows_of(row_bytes: int, batch_bytes: int) -> int:
+    return max(1, min(MAX_BATCH_ROWS, batch_bytes // max(row_bytes, 1)))
+
+
+def _whole_range(
     connection: Connection,
     extract: Extract,
     lo: Key | None,
     hi: Key | None,
-    expected: int | None,
     nulls: tuple[int | None, int] | None,
     how: Recipe,
-) -> Sequence[_Piece]:
+) -> _Piece | None:
+    """All that may be read, as one piece; None where there is nothing."""
     if how.way != "rowid":
-        return [_Piece(lo=0, hi=0)]
+        return _Piece(lo=0, hi=0)
     bounds = _bounds(connection, extract, lo, hi, nulls)
-    if bounds is None:
+    return None if bounds is None else _Piece(lo=bounds[0], hi=bounds[1])
+
+
+def _pieces(whole: _Piece | None, expected: int | None, batch_rows: int) -> Sequence[_Piece]:
+    """`whole`, cut where it is large so that two readers have work; a piece is some batches."""
+    if whole is None:
         return []
-    low, high = bounds
-    count = max(1, -(-(expected or 0) // PIECE_ROWS)) if (expected or 0) >= PARALLEL_ROWS else 1
-    step = max(1, -(-(high - low + 1) // count))
-    return [_Piece(lo=at, hi=min(at + step - 1, high)) for at in range(low, high + 1, step)]
+    rows = expected or 0
+    pairs = -(-rows // (2 * PIECE_BATCHES * batch_rows))  # an even number: two readers end together
+    count = 2 * pairs if rows >= PARALLEL_BATCHES * batch_rows else 1
+    step = max(1, -(-(whole.hi - whole.lo + 1) // count))
+    starts = range(whole.lo, whole.hi + 1, step)
+    return [_Piece(lo=at, hi=min(at + step - 1, whole.hi)) for at in starts]
 
 
 def _bounds(
@@ -198,11 +214,11 @@ def _whole(key: Key) -> int:
     return int(key[0])
 
 
-def _batch_rows(connection: Connection, job: _Job, pieces: Sequence[_Piece]) -> int:
+def _batch_rows(connection: Connection, job: _Job, whole: _Piece | None) -> int:
     """How many rows fit `batch_bytes`, by a few of them."""
-    if not pieces or job.recipe.way == "any":
+    if whole is None or job.recipe.way == "any":
         return _CAREFUL_ROWS
-    values = job.recipe.fast.values(job.bounds, pieces[0].lo, pieces[0].hi)
+    values = job.recipe.fast.values(job.bounds, whole.lo, whole.hi)
     try:
         with closing(connection.execute(job.recipe.fast.sql, values, _SAMPLE_ROWS)) as batches:
             first = next(batches, None)
