@@ -1,7 +1,7 @@
 """A manifest as written: plain data, and the place of every key and value in it.
 
-ruamel's parser gives events; they are what its `compose()` reads too.  Reading them here keeps three
-things in one pass: limits hold before a hostile file has been built (a nest 100,000 deep never becomes
+libyaml's parser (by PyYAML) gives events; they are what `compose()` reads too.  Reading them here keeps
+three things in one pass: limits hold before a hostile file has been built (a nest 100,000 deep never becomes
 a recursion), aliases are counted each time they are used (an alias bomb stops at the node budget), and
 merged keys keep the place where they were written, which round-trip data loses.
 Scalars are typed by YAML 1.2's core schema, so `yes` and `2024-01-01` are text.
@@ -198,13 +198,12 @@ def _blots(marks: Mapping[Path, Mark]) -> Iterator[Blot]:
 
 
 def _root(text: str, lines: tuple[str, ...]) -> _Node:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+    import yaml
 
     documents = _Node(line=1, column=1, items=[])
     try:
-        _assemble(YAML(typ="safe", pure=True).parse(text), documents)
-    except YAMLError as error:
+        _assemble(yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)), documents)
+    except yaml.YAMLError as error:
         raise _Refused(*explain(error, lines)) from None
     return _the_map(documents.items or [])
 
@@ -283,7 +282,8 @@ def _tag(event: Any, line: int, column: int) -> str:
 def _aliased(name: str, line: int, column: int, anchors: dict[str, _Node]) -> _Node:
     if name not in anchors:
         bare = name.rstrip(":,")
-        message = f"an unquoted * begins an alias in YAML, and *{bare} refers to no anchor"
+        what = f", and *{bare} refers to no anchor" if bare else ""
+        message = f"an unquoted * begins an alias in YAML{what}"
         raise _Refused(line, column, message, f"quote a pattern: '*{bare}'")
     return anchors[name]
 

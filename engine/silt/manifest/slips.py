@@ -12,7 +12,7 @@ Slip = tuple[int, int, str, str]
 
 
 def explain(error: Any, lines: tuple[str, ...]) -> Slip:
-    """A ruamel error -> where and what; `lines` are the text's.
+    """An error of PyYAML -> where and what; `lines` are the text's.
 
     Only the common slips are recognised; any other error keeps the library's own words.
     """
@@ -33,7 +33,7 @@ def explain(error: Any, lines: tuple[str, ...]) -> Slip:
 
 
 def _unreadable(error: Any, lines: tuple[str, ...]) -> Slip:
-    """A character that YAML does not allow; ruamel gives its position in the text."""
+    """A character that YAML does not allow; PyYAML gives its position in the text."""
     position = getattr(error, "position", None)
     character = getattr(error, "character", "")
     if not isinstance(position, int):
