@@ -4,6 +4,8 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST_ARGS ?=
 ROWS ?= 5000000
+# Tests start some hundred silt processes: each would compile all of it again (0.2 s).
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help dev demo test lint format bench readers clean
 
