@@ -359,6 +359,29 @@ def test_rival_under_a_stale_handle(site: kit.Site) -> None:
     same(site)
 
 
+def test_an_accepted_commit_whose_entry_is_a_rivals(
+    site: kit.Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that lets two commits write one entry says yes to both: only what stands there counts."""
+    write = target.table.write_deltalake
+
+    def overwritten(*args: Any, **more: Any) -> None:
+        write(*args, **more)
+        monkeypatch.setattr("silt.target.table.write_deltalake", write)
+        entry(site.folder / "lake" / "t", version(site)).unlink()
+        rival = kit.Site(site.folder)
+        rival.sql((INSERT, rows(41, 45)))
+        ok(rival, 15)
+
+    site.sql((INSERT, rows(31, 40)))
+    with resident(site) as handles:
+        monkeypatch.setattr("silt.target.table.write_deltalake", overwritten)
+        ok(site, 0, handles=handles)
+        site.sql((INSERT, rows(46, 50)))
+        ok(site, 5, handles=handles)
+    same(site)
+
+
 def test_rival_creates_the_table_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Planned without a table, committed beside a rival's: its rows are seen, none is doubled."""
     site = kit.Site(tmp_path)

@@ -39,11 +39,6 @@ class View:
             self._judge([entry])
             self.version = number
 
-    def committed(self, txns: Iterable[tuple[str, int]]) -> None:
-        """The next entry is our own, with these transactions: it need not be read."""
-        self._txns.update(txns)
-        self.version += 1
-
     def since(self, version: int) -> tuple[Foreign, ...]:
         """What others did after `version`, oldest first; entries already cleaned up give one note."""
         lost = self._look_back(max(version, -1))
