@@ -385,3 +385,26 @@ def test_lookback_before_year_one(site: Site) -> None:
     ok(site, 1)
     site.sql("insert into t(d) values ('0001-01-01')")
     ok(site, 1)
+
+
+@pytest.mark.parametrize("ddl", ["integer primary key, v text)", "int primary key, v text) without rowid"])
+def test_where_that_names_rowids_in_no_order(site: Site, ddl: str) -> None:
+    """SQLite would seek each side of the OR: rows come in the scan's order all the same."""
+    site.sql(f"create table t(id {ddl}", ("insert into t values (?, 'x')", [(i,) for i in range(1, 41)]))
+    site.write("  t: {cursor: id, where: \"id = 33 or (id = 2 and v = 'x')\"}\n")
+    ok(site, 2)
+    site.sql("insert into t values (41, 'y')")
+    ok(site, 0)
+    assert sorted(site.column("t", "id")) == [2, 33]
+
+
+def test_one_impossible_database_name_fails_alone(site: Site) -> None:
+    """`into: x/{database}`: the others' tables are filled, the error names the one and says what to do."""
+    for name in ("a", "b^c", "d%20e"):
+        sql(site.folder / f"{name}.db", "create table t(id integer primary key)", "insert into t values (1)")
+    site.write("  t: {into: 'x/{database}'}\n", source="./*.db")
+    result = site.one()
+    assert (result.state, result.rows) == ("failing", 1)
+    assert "b^c" in str(result.error)
+    assert "rename" in result.error.hint
+    assert site.column("x/a", "id") == [1]

@@ -9,6 +9,7 @@ from silt import manifest as manifests
 from silt import target
 from silt.errors import Contended, SiltError, UserError
 from silt.manifest.model import Manifest, Source, Stream, Target
+from silt.manifest.options import BREAKS_PATHS
 from silt.observe.handles import Handles
 from silt.plan.build import build, state_of
 from silt.plan.cursor import recorded_rule
@@ -145,8 +146,8 @@ def _plan(
     origin = manifest.source(stream.source)
     at = manifest.target(stream.target)
     try:
-        lakes = _lakes(stream, at, handles, reflected[stream.source]) if stream.enabled else {}
-        databases = tuple(_see(stream, r, manifest, origin, handles, lakes) for r in reflected[stream.source])
+        found = _lakes(stream, at, handles, reflected[stream.source]) if stream.enabled else {}
+        databases = tuple(_see(stream, r, manifest, origin, handles, found) for r in reflected[stream.source])
     except Unreachable as silent:
         dead[stream.target] = Unreachable(silent.what, on=at.uri, why=silent.why, hint=silent.hint)
         return StreamPlan(stream=stream, state="failing", error=silent)
@@ -161,7 +162,7 @@ def _plan(
             remote=not at.is_local,
             several=origin.is_glob,
             databases=databases,
-            lakes=lakes,
+            lakes={into: lake for into, lake in found.items() if isinstance(lake, SeenLake)},
             shared=others,
         )
     )
@@ -169,9 +170,23 @@ def _plan(
 
 def _lakes(
     stream: Stream, at: Target, handles: Handles, reflected: Sequence[_Reflected]
-) -> dict[str, SeenLake]:
+) -> dict[str, SeenLake | SiltError]:
+    """Each table of the stream by its path, or why it cannot be seen: that stops its databases alone."""
     paths = dict.fromkeys(stream.path_for(r.database.name) for r in reflected)
-    return {into: _see_lake(at, into, handles) for into in paths}
+    return {into: _lake_or_error(at, into, handles) for into in paths}
+
+
+def _lake_or_error(at: Target, into: str, handles: Handles) -> SeenLake | SiltError:
+    broken = next((c for c in into if c in BREAKS_PATHS), None)
+    if broken is not None:
+        what = f"the table's path {into!r} holds {broken!r}, which delta-rs cannot have in a path"
+        return UserError(what, hint="rename the database's file, or leave {database} out of `into`")
+    try:
+        return _see_lake(at, into, handles)
+    except Unreachable:
+        raise
+    except SiltError as error:
+        return error
 
 
 def _see_lake(at: Target, into: str, handles: Handles) -> SeenLake:
@@ -209,7 +224,7 @@ def _see(
     manifest: Manifest,
     origin: Source,
     handles: Handles,
-    lakes: Mapping[str, SeenLake],
+    lakes: Mapping[str, SeenLake | SiltError],
 ) -> SeenDatabase:
     database = reflected.database
     if reflected.error is not None or not stream.enabled:
@@ -224,6 +239,8 @@ def _see(
         return SeenDatabase(database=database, error=_unreadable(table, database))
     try:
         lake = lakes[stream.path_for(database.name)]
+        if isinstance(lake, SiltError):
+            return SeenDatabase(database=database, error=lake)
         app = app_id(manifest=manifest.name, node=manifest.node, stream=stream.name, database=database.name)
         recorded = lake.definitions.get(app, ())
         seen = _examine(stream, database, table, origin, handles, lake, recorded)
