@@ -359,9 +359,7 @@ def test_rival_under_a_stale_handle(site: kit.Site) -> None:
     same(site)
 
 
-def test_an_accepted_commit_whose_entry_is_a_rivals(
-    site: kit.Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_accepted_commit_whose_entry_is_a_rivals(site: kit.Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that lets two commits write one entry says yes to both: only what stands there counts."""
     write = target.table.write_deltalake
 

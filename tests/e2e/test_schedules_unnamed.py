@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 from kit import Site, sql
 from outcome import held, ok
 
-from silt import observe
+from silt import observe, target
 from silt.replicate import append
 
 
@@ -408,3 +410,111 @@ def test_one_impossible_database_name_fails_alone(site: Site) -> None:
     assert "b^c" in str(result.error)
     assert "rename" in result.error.hint
     assert site.column("x/a", "id") == [1]
+
+
+def test_manifest_renamed_over_a_shared_table_holds(site: Site) -> None:
+    """The rows are there under the old name's positions: sent again they would be doubled."""
+    for table in "ab":
+        site.sql(
+            f"create table {table}(id integer primary key, v text)",
+            (f"insert into {table}(v) values (?)", [(f"{table}{i}",) for i in range(9)]),
+        )
+    streams = "  a: {into: all}\n  b: {into: all}\n"
+    site.write(streams, head="name: plant\n")
+    site.cycle()
+    site.write(streams, head="name: works\n")
+    found = site.cycle().streams
+    assert {s.name: s.state for s in found} == {"a": "held", "b": "held"}
+    assert all("'plant'" in s.error.hint for s in found)
+    assert len(site.lake("all")) == 18
+    site.write(streams, head="name: plant\n")
+    assert {s.state for s in site.cycle().streams} == {"ok"}
+
+
+def test_another_manifest_over_a_shared_table_goes_on(site: Site) -> None:
+    """Streams and databases of the same names, other rows: nothing is doubled, nothing is held."""
+    for name, first in (("one", 0), ("two", 100)):
+        (site.folder / name).mkdir()
+        for table in "ab":
+            sql(
+                site.folder / name / "app.db",
+                f"create table {table}(id integer primary key, v text)",
+                (f"insert into {table} values (?, '{name}')", [(first + i,) for i in range(9)]),
+            )
+        site.write("  a: {into: all}\n  b: {into: all}\n", source=f"./{name}/app.db", head=f"name: {name}\n")
+        assert {s.state for s in site.cycle().streams} == {"ok"}
+    assert len(site.lake("all")) == 36
+
+
+def test_overwritten_by_another_manifest_holds(site: Site) -> None:
+    """The rows that the position counts are gone: by silt, but not by this stream."""
+    table = "create table t(id integer primary key)"
+    sql(site.folder / "a.db", table, ("insert into t values (?)", [(i,) for i in range(5)]))
+    sql(site.folder / "b.db", table, "insert into t values (77)")
+    mine = ("  t: {lineage: [database]}\n", "./a.db", "name: mine\n")
+    site.write(mine[0], source=mine[1], head=mine[2])
+    ok(site, 5)
+    site.write(
+        "  w: {table: t, into: t, mode: overwrite, lineage: [database]}\n",
+        source="./b*.db",
+        head="name: other\n",
+    )
+    ok(site, 1)
+    assert len(site.lake("t")) == 6, "another slice"
+    site.write(mine[0], source=mine[1], head=mine[2])
+    sql(site.folder / "a.db", "insert into t values (5)")
+    ok(site, 1)
+    lake = target.open_table(str(site.folder / "lake" / "t"), {})
+    assert lake is not None
+    nothing = pa.RecordBatchReader.from_batches(lake.schema, [])
+    about = {"manifest": "third", "node": "local", "stream": "x"}
+    lake.replace(nothing, predicate=None, txns=(), metadata=about)
+    result = held(site, "4.5", "manifest third")
+    assert "into" in result.error.hint
+
+
+def test_new_database_of_a_glob_whose_slices_were_given_up(site: Site) -> None:
+    """`lineage: none`: the positions of the stream's other databases explain the rows that are there."""
+    ddl = "create table t(id integer primary key, v text)"
+    for name in ("a", "b"):
+        sql(site.folder / f"{name}.db", ddl, (f"insert into t(v) values ('{name}')", [()] * 5))
+    site.write("  t: {lineage: none}\n", source="./*.db")
+    ok(site, 10)
+    sql(site.folder / "c.db", ddl, ("insert into t(v) values ('c')", [()] * 5))
+    ok(site, 5)
+    (site.folder / "a.db").rename(site.folder / "d.db")
+    assert site.one().state == "held", "a renamed one is still told"
+    assert len(site.lake("t")) == 15
+
+
+def test_last_database_of_a_pool_compares_no_rows(site: Site) -> None:
+    """Rows of databases that are gone have the same keys: what is missing cannot be told."""
+    ddl = "create table t(id integer primary key, v text)"
+    for name in ("a", "b"):
+        sql(site.folder / f"{name}.db", ddl, (f"insert into t(v) values ('{name}')", [()] * 9))
+    site.write("  t: {lineage: none}\n", source="./*.db")
+    ok(site, 18)
+    (site.folder / "b.db").unlink()
+    sql(site.folder / "a.db", "update t set v = 'b' where id = 9")
+    result = site.one()
+    assert result.state == "held", result.error
+
+
+def test_only_the_database_with_unclaimed_rows_is_held(site: Site) -> None:
+    """Another writer filled the slice of one database before its file came: the others go on."""
+    ddl = "create table t(id integer primary key, v text)"
+    for name in ("a", "b"):
+        sql(site.folder / f"{name}.db", ddl, (f"insert into t(v) values ('{name}')", [()] * 5))
+    site.write("  t: {}\n", source="./*.db")
+    ok(site, 10)
+    write_deltalake(
+        site.folder / "lake" / "t",
+        pa.table({"id": [1], "v": ["z"], "_silt_database": ["c"]}),
+        mode="append",
+    )
+    sql(site.folder / "c.db", ddl, "insert into t(v) values ('c')")
+    sql(site.folder / "a.db", "insert into t(v) values ('more')")
+    result = site.one()
+    assert (result.state, result.rows) == ("held", 1)
+    assert "database c" in str(result.error)
+    assert {row["v"] for row in site.lake("t")} == {"a", "b", "z", "more"}

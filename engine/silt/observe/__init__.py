@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from silt.observe.claim import check_claimed, check_foreign, predicate
+from silt.observe.claim import check_foreign, predicate, unclaimed
 from silt.observe.handles import Handles, Lake
 from silt.observe.look import (
     Known,
@@ -27,7 +27,6 @@ __all__ = [
     "Lake",
     "Look",
     "Standing",
-    "check_claimed",
     "check_foreign",
     "check_schema",
     "check_slice",
@@ -37,4 +36,5 @@ __all__ = [
     "outlook",
     "predicate",
     "slice_columns",
+    "unclaimed",
 ]

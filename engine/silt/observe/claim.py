@@ -8,33 +8,71 @@ from silt import target
 from silt.errors import Held
 from silt.plan.model import Part, Slice, StreamPlan, TablePlan
 from silt.plan.verdict import REBUILD
-from silt.position import decode
+from silt.position import decode, parse_app
 
 
-def check_claimed(table: target.Table, plan: StreamPlan, table_plan: TablePlan) -> None:
-    """Raise `Held` where a database without a position finds rows in its slice (DESIGN 10).
+def unclaimed(table: target.Table, plan: StreamPlan, table_plan: TablePlan) -> dict[str, Held]:
+    """By app, the databases without a position that find rows in their slice (DESIGN 10).
 
-    Before anything is changed: a stranger's table is not even given columns.
+    In a slice that several databases fill, the positions of any of them explain the rows.  Raises
+    `Held` where no database is left, before anything is changed: a stranger's table is not even given
+    columns.
     """
     if table_plan.shared:
-        return
-    for part in table_plan.parts:
-        if table.position(part.app)[0] == 0 and holds_rows(table, part.slice):
-            raise _unclaimed(table, plan, part)
+        return {}
+    fresh = [part for part in table_plan.parts if table.position(part.app)[0] == 0]
+    if table_plan.pooled and fresh and _known_to(table, fresh[0]):
+        return {}
+    found = {part.app: _unclaimed(table, plan, part) for part in fresh if holds_rows(table, part.slice)}
+    if found and len(found) == len(table_plan.parts):
+        raise next(iter(found.values()))
+    return found
+
+
+def _known_to(table: target.Table, part: Part) -> bool:
+    """Whether another database of the part's stream has a position in the table."""
+    mine = owner(part)
+    apps = (parse_app(name) for name in table.txns)
+    return any(app is not None and (app.manifest, app.node, app.stream) == mine for app in apps)
+
+
+def owner(part: Part) -> target.Owner:
+    """The (manifest, node, stream) that the part's transaction id names."""
+    app = parse_app(part.app)
+    if app is None:
+        raise ValueError(f"{part.app} is no transaction id of silt's")
+    return app.manifest, app.node, app.stream
 
 
 def check_foreign(table: target.Table, parts: Iterable[Part]) -> tuple[str, ...]:
     """Raise `Held` where somebody took rows away after a position of `parts` was built (DESIGN 4.5).
 
-    Returns notes: on entries that can no longer be checked.
+    Somebody may be another stream of silt's, of another manifest, that replaces more than its own
+    rows.  Returns notes: on entries that can no longer be checked.
     """
-    positions = (decode(table.position(part.app)[1]) for part in parts)
-    since = min((position.built_on for position in positions if position is not None), default=None)
-    facts = () if since is None else table.foreign_since(since)
-    for fact in facts:
-        if fact.severity == "hold":
-            raise Held(fact.fact, rule="4.5", on=table.uri, hint=REBUILD)
-    return tuple(fact.fact for fact in facts)
+    notes: dict[str, None] = {}
+    for part in parts:
+        position = decode(table.position(part.app)[1])
+        facts = () if position is None else table.foreign_since(position.built_on, mine=owner(part))
+        for fact in facts:
+            if fact.severity == "hold" and _meets(fact.replaced, part.slice.equals):
+                raise Held(fact.fact, rule="4.5", on=table.uri, hint=_way_out(fact))
+        notes.update(dict.fromkeys(fact.fact for fact in facts if fact.severity == "note"))
+    return tuple(notes)
+
+
+def _meets(replaced: tuple[tuple[str, str], ...], mine: tuple[tuple[str, str], ...]) -> bool:
+    """Whether two slices may have rows in common: no column tells them apart."""
+    values = dict(mine)
+    return all(values.get(name, value) == value for name, value in replaced)
+
+
+def _way_out(fact: target.Foreign) -> str:
+    return (
+        REBUILD
+        if fact.owner is None
+        else "two streams may share a table only if both append: give each its own `into`"
+    )
 
 
 def holds_rows(table: target.Table, owned: Slice) -> bool:

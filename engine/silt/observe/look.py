@@ -36,13 +36,15 @@ class Known:
     """The position of another database of the same stream, or of a stream that is no more.
 
     `gone` where nothing fills that slice any more; `mine` where it is the same stream's, so that the
-    very same file tells.
+    very same file tells; `manifest` where it is that of a manifest of another name, for the same stream
+    and database.
     """
 
     database: str
     position: Position
     gone: bool
     mine: bool = True
+    manifest: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,15 +195,26 @@ def _high(part: Part, connection: Connection, evidence: Evidence, goal: Key | No
 
 
 def known(table: target.Table, plan: StreamPlan, *, manifest: str, node: str) -> tuple[Known, ...]:
-    """The positions in `table` of the stream's databases, and of streams that the manifest no longer has."""
+    """The positions in `table` of the stream's databases, and of streams that the manifest no longer has.
+
+    Those of the same stream under another manifest's name, too: `name` may have been edited.
+    """
     others = {name for planned in plan.tables for name in planned.shared}
     found = []
     for name in table.txns:
         app = parse_app(name)
-        if app is None or (app.manifest, app.node) != (manifest, node) or app.stream in others:
+        if app is None or app.node != node or app.stream in others:
+            continue
+        mine = app.stream == plan.stream.name
+        edited = app.manifest if app.manifest != manifest else ""
+        if edited and not (mine and app.database in plan.found):
             continue
         if (position := decode(table.position(name)[1])) is not None:
-            mine = app.stream == plan.stream.name
+            if edited:
+                found.append(
+                    Known(database=app.database, position=position, gone=True, mine=False, manifest=edited)
+                )
+                continue
             gone = not mine or app.database not in plan.found
             shown = app.database if mine else f"{app.stream}/{app.database}"
             found.append(Known(database=shown, position=position, gone=gone, mine=mine))
@@ -212,13 +225,16 @@ def _renamed_from(part: Part, connection: Connection, standing: Standing) -> Hol
     """A hold where file or rows are those of another database; asked once, before its first batch."""
     file = identity(connection.path) if standing.known else None
     for other in standing.known:
+        if other.manifest and other.database != part.database.name:
+            continue
         same = file is not None and file.birth and other.position.file == astuple(file)
         if same and other.mine and other.position.rows:
             return renamed(other.database, "this very file was replicated")
         if other.gone and other.position.definition == definition(order_of(part)):
             seen = ev.gather(connection, part.extract, other.position).sightings
             if mostly_there(seen):
-                return renamed(other.database, "its rows were replicated")
+                what = other.database if not other.manifest else ""
+                return renamed(what, "its rows were replicated", manifest=other.manifest)
     return None
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from silt.errors import Held, SiltError
 from silt.manifest.model import Stream
-from silt.observe.claim import check_claimed, check_foreign
+from silt.observe.claim import check_foreign, unclaimed
 from silt.observe.handles import Handles
 from silt.observe.look import Known, Look, Standing, examine, known
 from silt.plan.build import state_of
@@ -148,14 +148,17 @@ def _standings(
     """Every part with its position; read through the resident handle, which `look` has refreshed."""
     manifest = handles.manifest
     others: tuple[Known, ...] = ()
+    lost: dict[str, Held] = {}
     with handles.lake(manifest.target(table.target), table.into) as lake:
         if lake.table is not None:
-            check_claimed(lake.table, plan, table)
+            lost = unclaimed(lake.table, plan, table)
             total.notes.extend(check_foreign(lake.table, table.parts))
         payloads = {p.app: lake.table.position(p.app) if lake.table else (0, b"") for p in table.parts}
         if lake.table is not None and any(not batch for batch, _ in payloads.values()):
             others = known(lake.table, plan, manifest=manifest.name, node=manifest.node)
-    for part in table.parts:
+    for error in lost.values():
+        total.fail(error)
+    for part in (part for part in table.parts if part.app not in lost):
         batch, payload = payloads[part.app]
         yield part, Standing(batch=batch, position=decode(payload), known=() if batch else others)
 

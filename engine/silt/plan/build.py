@@ -183,6 +183,7 @@ def _table(seen: Seen, into: str, group: Sequence[SeenDatabase]) -> tuple[TableP
         settings=tuple(_settings(seen.stream, lake)),
         parts=tuple(_part(seen, lake, database, built.fields) for database in group),
         shared=seen.shared,
+        pooled=seen.several and not seen.stream.separates_databases and "database" not in lineage(seen),
     )
     return plan, "; ".join(built.notes)
 

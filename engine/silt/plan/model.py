@@ -126,7 +126,8 @@ class TablePlan:
 
     `columns` is the table's schema once the plan is carried out; `add` are those that an existing
     table lacks.  `settings` are the comment and the properties that the manifest names and that differ;
-    `shared` names the other streams that append to it.
+    `shared` names the other streams that append to it; `pooled` where all databases fill one slice
+    (`lineage: none` over a glob).
     """
 
     into: str
@@ -139,6 +140,7 @@ class TablePlan:
     settings: tuple[Setting, ...] = ()
     parts: tuple[Part, ...] = ()
     shared: tuple[str, ...] = ()
+    pooled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -137,8 +137,14 @@ def mostly_there(sightings: tuple[Sighting, ...]) -> bool:
     return bool(matching) and matching * 2 >= len(sightings)
 
 
-def renamed(name: str, seen: str) -> Hold:
-    """Sent again under another name, the rows of `name` would be doubled (DESIGN 4.4)."""
+def renamed(name: str, seen: str, *, manifest: str = "") -> Hold:
+    """Sent again under another name, the rows of `name`, or of `manifest`, would be doubled (DESIGN 4.4)."""
+    if manifest:
+        return Hold(
+            why=f"{seen} by manifest {manifest!r}: its `name` was changed, or two manifests send them",
+            rule="4.4",
+            hint=f"give the manifest the name {manifest!r}, or write `into` another table",
+        )
     return Hold(
         why=f"{seen} as database {name!r}: it was renamed",
         rule="4.4",

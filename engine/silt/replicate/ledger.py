@@ -16,8 +16,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from silt import target
-from silt.errors import Fenced, SiltError
-from silt.observe import Known, Lake, Standing, check_claimed, check_foreign, known
+from silt.errors import Fenced, Held, SiltError
+from silt.observe import Known, Lake, Standing, check_foreign, known, unclaimed
 from silt.plan.model import Part, StreamPlan, TablePlan
 from silt.position import Position, Value, decode, encode, pack
 from silt.source.read import schema
@@ -59,6 +59,8 @@ class Ledger:
         self._node = node
         self.created = False
         self.notes: list[str] = []
+        self.unclaimed: dict[str, Held] = {}
+        """By app: databases that are held, since nothing says whose the rows of their slice are."""
 
     @property
     def table(self) -> target.Table:
@@ -73,14 +75,15 @@ class Ledger:
     def open(self) -> None:
         """The table exists with every planned column, and its handle is at the newest version.
 
-        Raises `Held` for rows that no position explains (DESIGN 10), before the table is touched, and
-        for a foreign commit that positions do not survive (DESIGN 4.5).
+        Raises `Held` where no position explains any database's rows (DESIGN 10), before the table is
+        touched (`unclaimed` has the others), and for a foreign commit that positions do not survive
+        (DESIGN 4.5).
         """
         if self._lake.table is None:
             self._create()
         self.refresh()
         if not self.created:
-            check_claimed(self.table, self._plan, self._table_plan)
+            self.unclaimed = unclaimed(self.table, self._plan, self._table_plan)
         if missing := self._missing_columns():
             self.table.add_columns(missing, metadata=self._about())
             self.refresh()
@@ -141,7 +144,9 @@ class Ledger:
     def owns_slice(self, part: Part) -> bool:
         """Whether the slice's rows are this part's alone: only then may rows be compared with it."""
         plan = self._table_plan
-        return not plan.shared and all(p is part or p.slice != part.slice for p in plan.parts)
+        return not (plan.shared or plan.pooled) and all(
+            p is part or p.slice != part.slice for p in plan.parts
+        )
 
     # --- what others did ---
 

@@ -121,7 +121,8 @@ class StreamCycle:
             ledger.open()
             self._note(ledger.notes)
             try:
-                self._cycle(table.parts, ledger)
+                self._tally.errors.extend(ledger.unclaimed.values())
+                self._cycle(tuple(p for p in table.parts if p.app not in ledger.unclaimed), ledger)
             finally:
                 with suppress(SiltError):  # it only tells where the table stands
                     self._remember(table, ledger)

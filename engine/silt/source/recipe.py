@@ -332,7 +332,6 @@ class Recipe:
         inner = rows.limit(-1).offset(sa.bindparam(_LO, type_=sa.Integer())).subquery("silt_scan")
         return sa.select(*inner.c)
 
-
     def _filter(self, where: str) -> ColumnElement[Any]:
         """The user's condition; where the scan's own order counts, under a `+`, which no plan looks into.
 

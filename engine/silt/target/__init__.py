@@ -5,7 +5,7 @@ that need them.
 """
 
 from silt.target.durable import fsync_path, sync
-from silt.target.model import ColumnSpec, Foreign, Predicate, WriterHints
+from silt.target.model import ColumnSpec, Foreign, Owner, Predicate, WriterHints
 from silt.target.start import check_at_start
 from silt.target.table import CHECKPOINT_EVERY, Table, create_table, open_table
 
@@ -13,6 +13,7 @@ __all__ = [
     "CHECKPOINT_EVERY",
     "ColumnSpec",
     "Foreign",
+    "Owner",
     "Predicate",
     "Table",
     "WriterHints",

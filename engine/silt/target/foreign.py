@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from silt.target.log import Entry
 from silt.target.model import Foreign
+
+REPLACED: Final = "replaced"
+"""The key of silt's mark for the slice that an entry replaced: a JSON object, empty for the whole table."""
 
 _REPLACES = ("RESTORE", "REPLACE TABLE", "CLONE")
 
@@ -17,14 +21,35 @@ def judge(entry: Entry) -> Foreign | None:
     RESTORE and the replacement of the table always count.  Everything else counts when it takes rows
     away: overwrite, DELETE, UPDATE, MERGE, TRUNCATE, or an entry that does not say what it is.  OPTIMIZE,
     VACUUM, appends, new columns and properties go on; so do a DELETE or MERGE that removed nothing.
+    An entry of silt's that takes rows away counts for every stream but its own.
     """
     if entry.silt is not None:
-        return None
+        return _by_silt(entry, entry.silt)
     operation = str(entry.info.get("operation", "")).upper()
     replaces = any(word in operation for word in _REPLACES) and not _first(entry)
     if not (replaces or entry.removed):
         return None
     return Foreign(version=entry.version, operation=operation, fact=_fact(entry, operation), severity="hold")
+
+
+def _by_silt(entry: Entry, mark: Mapping[str, Any]) -> Foreign | None:
+    if not entry.removed:
+        return None
+    manifest, node, stream = owner = tuple(str(mark.get(k)) for k in ("manifest", "node", "stream"))
+    replaced = json.loads(mark.get(REPLACED) or "{}")
+    return Foreign(
+        version=entry.version,
+        operation="SILT",
+        fact=f"version {entry.version}: stream {stream} of manifest {manifest} (node {node}) replaced "
+        f"{_shown(replaced)}, {entry.removed} data files taken out",
+        severity="hold",
+        owner=owner,
+        replaced=tuple(replaced.items()),
+    )
+
+
+def _shown(replaced: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in replaced.items()) or "the whole table"
 
 
 def _first(entry: Entry) -> bool:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
+
+Owner: TypeAlias = tuple[str, str, str]
+"""(manifest, node, stream): who of silt's wrote an entry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +46,14 @@ class WriterHints:
 class Foreign:
     """What somebody else did to the table at `version` (DESIGN 4.5).
 
-    `hold`: rows that positions count may be gone or changed; `note`: worth a line, go on.
+    `hold`: rows that positions count may be gone or changed; `note`: worth a line, go on.  `owner` is
+    the (manifest, node, stream) of a silt that did it, and `replaced` the slice that it replaced, as
+    column = value pairs (none: the whole table).
     """
 
     version: int
     operation: str
     fact: str
     severity: Literal["hold", "note"]
+    owner: Owner | None = None
+    replaced: tuple[tuple[str, str], ...] = ()

@@ -7,6 +7,7 @@ conflicts (`Fenced`); after any exception nothing in memory is believed.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,8 +23,9 @@ from silt.position import unpack
 from silt.target import durable, query
 from silt.target.failures import Unreachable, translated
 from silt.target.feed import Feed, writer_properties
+from silt.target.foreign import REPLACED
 from silt.target.log import LAST_CHECKPOINT, LOG, MARK, checkpoints, entry_path, entry_versions, hinted
-from silt.target.model import ColumnSpec, Foreign, Predicate, WriterHints
+from silt.target.model import ColumnSpec, Foreign, Owner, Predicate, WriterHints
 from silt.target.schema import arrow, delta_field, missing, specs
 from silt.target.store import Stamp, Store, locate
 from silt.target.view import View
@@ -121,10 +123,14 @@ class Table:
         """What others did so far is settled."""
         self._acknowledged = self.version
 
-    def foreign_since(self, version: int) -> tuple[Foreign, ...]:
-        """What others did after `version` (a position's `built_on`), oldest first (DESIGN 4.5)."""
+    def foreign_since(self, version: int, *, mine: Owner | None = None) -> tuple[Foreign, ...]:
+        """What others did after `version` (a position's `built_on`), oldest first (DESIGN 4.5).
+
+        What other streams of silt's replaced counts where `mine` says which stream asks.
+        """
         with self._translated():
-            return self._seen().since(version)
+            found = self._seen().since(version)
+        return tuple(f for f in found if f.owner is None or (mine is not None and f.owner != mine))
 
     # --- commits ----------------------------------------------------------------------------------
 
@@ -159,7 +165,8 @@ class Table:
         how: dict[str, Any] = {"mode": "overwrite"}
         if predicate is not None and predicate.equals:
             how["predicate"] = query.predicate_sql(predicate)
-        return self._write(reader, txns, metadata, writer, how)
+        replaced = json.dumps(dict(predicate.equals) if predicate else {}, ensure_ascii=False)
+        return self._write(reader, txns, {**metadata, REPLACED: replaced}, writer, how)
 
     def empty(self, *, txns: Sequence[tuple[str, int]], metadata: Mapping[str, str]) -> int:
         """Advance positions without a row: an empty append does make a commit (FACTS); as `append`."""

@@ -23,7 +23,7 @@ class View:
         self.version = version
         self._txns, entries = _load(files, version)
         self._first = version - len(entries) + 1  # entries from here on have been judged
-        self._facts: dict[int, Foreign] = {}
+        self._facts: dict[object, Foreign] = {}
         self._judge(entries)
 
     @property
@@ -40,10 +40,14 @@ class View:
             self.version = number
 
     def since(self, version: int) -> tuple[Foreign, ...]:
-        """What others did after `version`, oldest first; entries already cleaned up give one note."""
+        """What changed the table after `version`, oldest first; entries already cleaned up give one note.
+
+        Of silt's own replacements of one slice only the last is kept: a stream that overwrites makes
+        one a cycle.
+        """
         lost = self._look_back(max(version, -1))
-        found = [fact for number, fact in sorted(self._facts.items()) if number > version]
-        return (*lost, *found)
+        found = [fact for fact in self._facts.values() if fact.version > version]
+        return (*lost, *sorted(found, key=lambda fact: fact.version))
 
     def _look_back(self, version: int) -> tuple[Foreign, ...]:
         """Judge entries after `version` that were not, newest first: clean-up takes the oldest."""
@@ -59,8 +63,12 @@ class View:
     def _judge(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
             fact = judge(entry)
-            if fact:
-                self._facts[entry.version] = fact
+            if fact is None:
+                continue
+            key = (fact.owner, fact.replaced) if fact.owner else fact.version
+            kept = self._facts.get(key)
+            if kept is None or kept.version < fact.version:  # looking back goes from new to old
+                self._facts[key] = fact
 
 
 def _load(files: Files, version: int) -> tuple[dict[str, int], tuple[Entry, ...]]:
