@@ -35,7 +35,7 @@ def judge(entry: Entry) -> Foreign | None:
 def _by_silt(entry: Entry, mark: Mapping[str, Any]) -> Foreign | None:
     if not entry.removed:
         return None
-    manifest, node, stream = owner = tuple(str(mark.get(k)) for k in ("manifest", "node", "stream"))
+    manifest, node, stream = (str(mark.get(name)) for name in ("manifest", "node", "stream"))
     replaced = json.loads(mark.get(REPLACED) or "{}")
     return Foreign(
         version=entry.version,
@@ -43,7 +43,7 @@ def _by_silt(entry: Entry, mark: Mapping[str, Any]) -> Foreign | None:
         fact=f"version {entry.version}: stream {stream} of manifest {manifest} (node {node}) replaced "
         f"{_shown(replaced)}, {entry.removed} data files taken out",
         severity="hold",
-        owner=owner,
+        owner=(manifest, node, stream),
         replaced=tuple(replaced.items()),
     )
 
