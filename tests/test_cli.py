@@ -10,7 +10,7 @@ import sys
 import pytest
 from clirun import SILT, environment, silt, start
 
-VERBS = ("validate", "plan", "show", "schema", "run", "status", "query", "demo", "reset")
+VERBS = ("init", "inspect", "validate", "plan", "show", "schema", "run", "status", "query", "demo", "reset")
 
 
 def test_help_lists_every_verb_in_its_group():
@@ -76,6 +76,8 @@ def test_version():
         (["query"], "missing argument"),
         (["query", "x.yaml"], "missing argument"),
         (["reset", "x.yaml"], "missing argument"),
+        (["init"], "missing argument"),
+        (["inspect"], "missing argument"),
         (["demo", "--seconds", "soon"], "invalid value for '--seconds'"),
         (["validate", "--format", "xml"], "--format is 'xml'"),
         (["run", "--log-format", "xml"], "--log-format is 'xml'"),

@@ -132,7 +132,7 @@ def test_readme_names_only_verbs_and_flags_that_exist():
     text = README.read_text(encoding="utf-8")
     verbs = set(re.findall(r"^    silt ([a-z]+)", text, re.MULTILINE))
     assert verbs
-    known = {verb: silt(verb, "--help").stdout for verb in (*verbs, "status")}
+    known = {verb: silt(verb, "--help").stdout for verb in (*verbs, "status", "inspect")}
     assert all("Usage: silt" in told for told in known.values())
     flags = set(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", text))
     assert flags <= set(re.findall(r"--[a-z-]+", "".join(known.values())))

@@ -46,6 +46,7 @@ def printed(site: Site, *arguments: str) -> dict:
     ("verb", "arguments"),
     [
         ("validate", ["validate", "silt.yaml"]),
+        ("inspect", ["inspect", "app.db"]),
         ("plan", ["plan", "silt.yaml"]),
         ("run --once", ["run", "silt.yaml", "--once"]),
         ("status", ["status", "silt.yaml"]),
@@ -59,3 +60,13 @@ def test_json_has_every_documented_field(site: Site, verb: str, arguments: list[
     for path in paths:
         holder, _, name = path.rpartition("[].")
         assert name in (answer[holder][0] if holder else answer), path
+
+
+def test_inspect_tells_of_each_table_and_column_what_is_documented(site: Site) -> None:
+    """The page lists the fields of a table, of a column and of its census: they are these, in this order."""
+    section = (DOCS / "json.md").read_text(encoding="utf-8").split("\n## inspect\n")[1].split("\n## ")[0]
+    listed = [re.findall(r"\w+", fields) for fields in re.findall(r"`\{([^}]+)\}`", section)]
+    (table,) = printed(site, "inspect", "app.db")["databases"][0]["tables"]
+    column = table["columns"][0]
+    for answer in (table, column, column["census"]):
+        assert list(answer) in listed

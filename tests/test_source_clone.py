@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from kit import sql
 
-from silt.shapes import Table
+from silt.shapes import Table, Trigger
 from silt.source.clone import reflect, sequence
 from silt.source.open import connect, find
 
@@ -106,7 +106,7 @@ def test_generated_strict_defaults_and_triggers(tables):
     )
     assert [c.generated for c in found["g"].columns] == [False, False, True, True]
     assert found["g"].columns[1].default == "5"
-    assert found["g"].triggers == ("touch",)
+    assert found["g"].triggers == (Trigger(name="touch", event="update"),)
     assert found["s"].strict
     assert not found["g"].strict
 

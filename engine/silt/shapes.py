@@ -8,7 +8,11 @@ their Databricks SQL name (`bigint`, `decimal(10,2)`); `silt.types` gives them m
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
+
+LEAST_ROWID: Final = -(2**63)
+GREATEST_ROWID: Final = 2**63 - 1
+"""The range of a rowid: a signed 64-bit integer (sqlite.org/rowidtable)."""
 
 Value: TypeAlias = int | float | str | bytes | None
 """A raw SQLite value; the Python type is its storage class."""
@@ -61,6 +65,15 @@ class Index:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    """A trigger of a table: the statement that fires it, and the columns of that table which it sets then."""
+
+    name: str
+    event: Literal["insert", "update", "delete"]
+    sets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """A table or view of a database, or a relation that a stream defines.
 
@@ -79,7 +92,7 @@ class Table:
     strict: bool = False
     autoincrement: bool = False
     indexes: tuple[Index, ...] = ()
-    triggers: tuple[str, ...] = ()
+    triggers: tuple[Trigger, ...] = ()
     note: str = ""
     query: str | None = None
 
@@ -106,12 +119,37 @@ def ascii_lower(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """What an index says of a whole column, for the price of three rows.
+
+    `index`: the one by which SQLite reads the rows past a value, by EXPLAIN QUERY PLAN; '' where it
+    reads them all.  `nulls`: whether any row holds NULL.  `ends`: storage class and format (as
+    `silt.types.value_format`) of the least and the greatest value; classes sort NULL, number, text, blob.
+    """
+
+    index: str
+    nulls: bool = False
+    ends: tuple[tuple[str, str | None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ids:
+    """Which values an INTEGER PRIMARY KEY has: least, greatest, and the median step between sampled rows."""
+
+    low: int
+    high: int
+    step: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnCensus:
     """How many sampled values of a column are of each storage class, and which text formats they have.
 
     `formats` are (format name of `silt.types`, count), most frequent first.  No value is kept: a
     census may be printed, a masked column's value may not.  `fits` says for which narrower types
-    every sampled value is exact (`decimal(10,2)`, `boolean`, `date`).
+    every sampled value is exact (`decimal(10,2)`, `boolean`, `date`).  `falls` counts the steps from one
+    sampled row to the next at which the value is smaller, in the order of the rowid.  `probe` is what
+    the column's index adds, None where it was not asked.
     """
 
     name: str
@@ -123,7 +161,9 @@ class ColumnCensus:
     formats: tuple[tuple[str, int], ...] = ()
     fits: tuple[str, ...] = ()
     monotonic: bool = False
+    falls: int = 0
     distinct: int = 0
+    probe: Probe | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -134,12 +174,16 @@ class ColumnCensus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableCensus:
-    """A census of a bounded sample; `rows` were looked at, `complete` when that is the whole table."""
+    """A census of a bounded sample; `rows` were looked at, `complete` when that is the whole table.
+
+    `ids` is None where there is no INTEGER PRIMARY KEY, or no row.
+    """
 
     table: str
     rows: int
     complete: bool
     columns: tuple[ColumnCensus, ...] = ()
+    ids: Ids | None = None
 
     def column(self, name: str) -> ColumnCensus | None:
         return next((c for c in self.columns if c.name == name), None)

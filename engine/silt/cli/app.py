@@ -8,7 +8,20 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from silt.cli import console, demo, failures, plan, query, reset, schema, show, status, validate
+from silt.cli import (
+    console,
+    demo,
+    failures,
+    init,
+    inspect,
+    plan,
+    query,
+    reset,
+    schema,
+    show,
+    status,
+    validate,
+)
 from silt.cli import run as run_verb
 from silt.cli.signals import Interrupted, raise_on_signals
 from silt.errors import SiltError
@@ -24,6 +37,7 @@ It replicates many tables of many SQLite databases into Delta Lake,
 incrementally and exactly once, as one YAML manifest says. Start here:
 
   [cyan]silt demo[/]                           see it work, in 20 seconds
+  [cyan]silt init app.db -o plant.yaml[/]      a manifest for your own database
   [cyan]silt validate plant.yaml[/]            is the manifest right?
   [cyan]silt plan plant.yaml[/]                what would be done, and why
   [cyan]silt run plant.yaml --once[/]          do it once
@@ -60,6 +74,8 @@ def _common(
     """Shown by the group's own help (`ABOUT`)."""
 
 
+app.command(rich_help_panel=AUTHOR)(init.init)
+app.command(rich_help_panel=AUTHOR)(inspect.inspect)
 app.command(rich_help_panel=AUTHOR)(validate.validate)
 app.command(rich_help_panel=AUTHOR)(plan.plan)
 app.command(rich_help_panel=AUTHOR)(show.show)

@@ -18,7 +18,7 @@ from silt.plan.verdict import definition
 from silt.position import app_id, decode, parse_app
 from silt.shapes import CursorChoice, Database, Table, TableCensus, ascii_lower
 from silt.source import condition, query
-from silt.source.census import census
+from silt.source.census import census, probed
 from silt.source.clone import reflect
 from silt.source.cursor import detect
 from silt.source.open import find
@@ -275,7 +275,10 @@ def _examine(
     with handles.connection(origin, database.path) as connection:
         if stream.where is not None:
             condition.check(connection, table, stream.where, hint=_place(stream, "where"))
-        counts = census(connection, table, _SAMPLE if lake.exists and recorded else _FIRST_SAMPLE)
+        pinned = lake.exists and bool(recorded)
+        counts = census(connection, table, _SAMPLE if pinned else _FIRST_SAMPLE)
+        if stream.mode == "append" and not pinned:
+            counts = probed(connection, table, counts)
     choice = _choose(stream, table, counts, recorded) if stream.mode == "append" else None
     return SeenDatabase(database=database, table=table, census=counts, choice=choice)
 

@@ -12,6 +12,7 @@ from silt.plan.model import COMMENT, Action, LakeColumn, Outlook, Plan, Setting,
 from silt.report import failure
 from silt.report.layout import Row, paragraph, signed, table
 from silt.report.units import SIGNS, count, counted, duration, plain_uri, size
+from silt.shapes import CursorChoice
 
 SHOWN_QUIET: Final = 12
 """Up to so many streams are all listed; of more, those that are up to date share a line."""
@@ -321,14 +322,16 @@ def _stream(entry: Entry) -> dict[str, object]:
 
 
 def _cursor_data(plan: StreamPlan) -> dict[str, object] | None:
-    choice = plan.cursor
-    if choice is None:
-        return None
+    return None if plan.cursor is None else cursor_data(plan.cursor, detected=_detected(plan))
+
+
+def cursor_data(choice: CursorChoice, *, detected: bool) -> dict[str, object]:
+    """A choice of a cursor as every JSON object has it."""
     return {
         "kind": choice.order.kind if choice.order else None,
         "columns": list(choice.order.cursor) if choice.order else [],
         "tie_breaker": list(choice.order.tie) if choice.order else [],
-        "detected": _detected(plan),
+        "detected": detected,
         "why": choice.why,
         "runners_up": [{"columns": list(c.columns), "why": c.why} for c in choice.runners_up],
         "warnings": list(choice.warnings),

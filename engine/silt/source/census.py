@@ -7,17 +7,31 @@ thousand.  No value leaves this module (a census may be printed, a masked value 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import pairwise
+from statistics import median_low
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
 from silt import types
-from silt.shapes import Column, ColumnCensus, Table, TableCensus, Value
-from silt.source.statement import Template, col, key_column, relation, rowid, template
+from silt.shapes import (
+    GREATEST_ROWID,
+    LEAST_ROWID,
+    Column,
+    ColumnCensus,
+    Ids,
+    Probe,
+    Table,
+    TableCensus,
+    Value,
+    ascii_lower,
+)
+from silt.source.statement import Template, col, compiled, key_column, relation, rowid, template
 
 if TYPE_CHECKING:
     from silt.source.open import Connection
@@ -26,8 +40,6 @@ SAMPLE: Final = 2_000
 _BLOCKS: Final = 16
 _SHOWN: Final = 48  # longer texts are cut: no format of time is as long
 
-LEAST_ROWID: Final = -(2**63)
-GREATEST_ROWID: Final = 2**63 - 1
 
 Row = tuple[Value, ...]
 
@@ -41,7 +53,30 @@ def census(connection: Connection, table: Table, sample: int = SAMPLE) -> TableC
     in_order = rowid(relation(table), table) is not None
     values: Sequence[Sequence[Value]] = list(zip(*rows, strict=True)) if rows else [()] * len(table.columns)
     counted = (_column(c, v, in_order=in_order) for c, v in zip(table.columns, values, strict=True))
-    return TableCensus(table=table.name, rows=len(rows), complete=complete, columns=tuple(counted))
+    return TableCensus(
+        table=table.name,
+        rows=len(rows),
+        complete=complete,
+        columns=tuple(counted),
+        ids=next(
+            (_ids(v) for c, v in zip(table.columns, values, strict=True) if c.name == table.rowid_alias), None
+        ),
+    )
+
+
+def probed(connection: Connection, table: Table, census: TableCensus) -> TableCensus:
+    """`census` with what each index says of its first column: three rows an index, whatever the table's size.
+
+    A column that begins no index is not asked: reading past its values reads every row.
+    """
+    leads = {ascii_lower(i.columns[0]) for i in table.indexes if i.columns}
+    if table.without_rowid:
+        leads |= {ascii_lower(name) for name in table.primary_key[:1]}
+    columns = (
+        replace(c, probe=_probe(connection, table, c.name)) if ascii_lower(c.name) in leads else c
+        for c in census.columns
+    )
+    return replace(census, columns=tuple(columns))
 
 
 # --- the sample -----------------------------------------------------------------------------------
@@ -131,6 +166,7 @@ def _column(column: Column, values: Sequence[Value], *, in_order: bool) -> Colum
     classes = Counter(type(v) for v in values)
     there = [v for v in values if v is not None]
     formats = Counter(form for v in there if (form := types.value_format(v)) is not None)
+    falls = _falls(there) if in_order else None
     return ColumnCensus(
         name=column.name,
         nulls=len(values) - len(there),
@@ -140,7 +176,8 @@ def _column(column: Column, values: Sequence[Value], *, in_order: bool) -> Colum
         blobs=classes[bytes],
         formats=tuple(sorted(formats.items(), key=lambda item: (-item[1], item[0]))),
         fits=types.fits(there, column) if _may_fit(column) else (),
-        monotonic=in_order and _rises(there),
+        monotonic=falls == 0,
+        falls=falls or 0,
         distinct=len(set(there)),
     )
 
@@ -150,10 +187,58 @@ def _may_fit(column: Column) -> bool:
     return types.family(column.declared) in ("boolean", "date", "timestamp", "decimal", "unknown")
 
 
-def _rises(values: Iterable[Value]) -> bool:
-    """Whether values of one class (numbers, or texts) never fall in the order of the rowid."""
+def _falls(values: Iterable[Value]) -> int | None:
+    """How often values of one class (numbers, or texts) fall in the order of the rowid; None for others."""
     found = list(values)
     kinds = {str if isinstance(v, str) else bytes if isinstance(v, bytes) else float for v in found}
     if len(found) < 2 or len(kinds) != 1 or bytes in kinds:
-        return False
-    return all(a <= b for a, b in pairwise(found))  # type: ignore[operator]  # one class
+        return None
+    return sum(a > b for a, b in pairwise(found))  # type: ignore[operator]  # one class
+
+
+def _ids(values: Sequence[Value] | None) -> Ids | None:
+    """The range of an INTEGER PRIMARY KEY; its step is a median, which blocks far apart do not move."""
+    found = sorted(v for v in values or () if isinstance(v, int))
+    if not found:
+        return None
+    steps = [b - a for a, b in pairwise(found)]
+    return Ids(low=found[0], high=found[-1], step=median_low(steps) if steps else 1)
+
+
+# --- probes ---------------------------------------------------------------------------------------
+
+_INDEX: Final = re.compile(r"^SEARCH .* USING (?:(?:COVERING )?INDEX (?P<name>.+?)|PRIMARY KEY) \(")
+
+
+def _probe(connection: Connection, table: Table, name: str) -> Probe:
+    index = _index_used(connection, table, name)
+    if not index:
+        return Probe(index="")
+    value = key_column(relation(table), table, name)
+    there = sa.select(_small(value).label("v")).where(value.is_not(None)).limit(1)
+    ends = [connection.rows(there.order_by(side)) for side in (value, value.desc())]
+    one = sa.select(sa.literal(1).label("one")).select_from(relation(table)).where(value.is_(None)).limit(1)
+    return Probe(
+        index=index,
+        nulls=bool(connection.rows(one)),
+        ends=tuple((_class(row[0]), types.value_format(row[0])) for rows in ends for row in rows),
+    )
+
+
+def _index_used(connection: Connection, table: Table, name: str) -> str:
+    """The index by which SQLite reads rows past a value in order; '' where it scans or sorts."""
+    value = key_column(relation(table), table, name)
+    statement = _select(table).where(value > sa.literal(0)).order_by(value)
+    sql, values = compiled(statement)
+    steps = [
+        step
+        for batch in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)
+        for step in batch.column("detail").to_pylist()
+    ]
+    found = _INDEX.match(steps[0]) if len(steps) == 1 else None
+    return "" if found is None else found["name"] or "PRIMARY KEY"
+
+
+def _class(value: Value) -> str:
+    names = {int: "integer", float: "real", str: "text", bytes: "blob"}
+    return names.get(type(value), "null")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
 
-from silt.shapes import Column, Index, Table, ascii_lower
+from silt.shapes import Column, Index, Table, Trigger, ascii_lower
 from silt.source.statement import exactly
 
 if TYPE_CHECKING:
@@ -281,9 +281,7 @@ def _reflected(
         strict=bool(facts and facts.strict),
         autoincrement=alias is not None and "autoincrement" in _words(entry.sql),
         indexes=tuple(_indexes(clone, listed)),
-        triggers=tuple(
-            e.name for e in entries if e.type == "trigger" and ascii_lower(e.table) == ascii_lower(entry.name)
-        ),
+        triggers=tuple(_triggers(entry.name, entries)),
     )
 
 
@@ -347,10 +345,54 @@ def _indexes(clone: _Clone, listed: list[tuple[Any, ...]]) -> Iterator[Index]:
             )
 
 
+def _triggers(table: str, entries: Iterable[Entry]) -> Iterator[Trigger]:
+    """The triggers on `table`, each with the columns of it that its body's UPDATE statements set."""
+    for entry in entries:
+        if entry.type != "trigger" or ascii_lower(entry.table) != ascii_lower(table):
+            continue
+        tokens = list(_tokens(entry.sql))
+        words = [ascii_lower(token) for token in tokens]
+        begin = words.index("begin") if "begin" in words else len(words)
+        event = next((e for e in _EVENTS if e in words[:begin]), _EVENTS[0])
+        yield Trigger(name=entry.name, event=event, sets=tuple(_set_by(tokens[begin:], table)))
+
+
+_EVENTS: tuple[Literal["insert", "update", "delete"], ...] = ("insert", "update", "delete")
+
+
+def _set_by(body: list[str], table: str) -> Iterator[str]:
+    """The columns that `UPDATE table SET a = ..., (b, c) = ...` names, in any statement of a body."""
+    names = [ascii_lower(_unquoted(token)) for token in body]
+    for at, token in enumerate(body):
+        ahead = names[at + 1 : at + 5]
+        if token.lower() == "update" and ascii_lower(table) in ahead and "set" in ahead:
+            start = at + 1 + ahead.index("set") + 1
+            end = next((i for i in range(start, len(body)) if body[i].lower() in _AFTER_SET), len(body))
+            yield from _assigned(body[start:end])
+
+
+_AFTER_SET = ("where", "from", "returning", "end", "update", "insert", "delete", "select", ";")
+
+
+def _assigned(tokens: list[str]) -> Iterator[str]:
+    """The names before each `=` at the outermost level of a SET list."""
+    depth = 0
+    before: list[str] = []
+    for token in tokens:
+        depth += (token == "(") - (token == ")")
+        if token == "," and depth == 0:
+            before = []
+        elif token == "=" and depth == 0 and before:
+            yield from (_unquoted(name) for name in before)
+            before = [""]
+        elif token not in "()," and "" not in before:
+            before.append(token)
+
+
 # --- a little SQL reading -------------------------------------------------------------------------
 
 _TOKENS = re.compile(
-    r"--[^\n]*|/\*.*?(?:\*/|$)|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|\[[^\]]*\]|[\w$]+|[(),]",
+    r"--[^\n]*|/\*.*?(?:\*/|$)|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|\[[^\]]*\]|[\w$]+|[(),=;]",
     re.DOTALL,
 )
 _QUOTES = {'"': '"', "`": "`", "[": "]", "'": "'"}

@@ -15,6 +15,7 @@ from typing import Final
 from silt import types
 from silt.errors import UserError
 from silt.shapes import (
+    GREATEST_ROWID,
     Candidate,
     Column,
     ColumnCensus,
@@ -30,7 +31,15 @@ _ROWIDS: Final = ("rowid", "_rowid_", "oid")
 _CREATED: Final = ("created", "inserted", "timestamp", "time", "ts", "logged", "recorded", "received")
 _UPDATED: Final = ("updated", "modified", "changed", "edited", "last", "touched")
 _TIMES: Final = frozenset({*_CREATED, *_UPDATED, "at", "date", "datetime", "epoch", "when"} - {"last"})
+_NOW: Final = ("current_timestamp", "current_date", "current_time", "now", "unixepoch(")
 _ENOUGH: Final = 20
+"""So many values that rise do not do so by chance."""
+_FAR: Final = 1_000
+"""Ids so far apart, on the median, are given by an application, not by SQLite."""
+_DISORDER: Final = 0.2
+"""Times that fall at one step in five do not rise with the ids: half of the steps of random ids fall."""
+_LATE: Final = 0.01
+"""A time taken before the write lock may fall now and then: at no more than one step in a hundred."""
 _SAFE: Final = "an INTEGER PRIMARY KEY, or a NOT NULL column that rises with each commit, would make it safe"
 
 
@@ -78,6 +87,7 @@ class _Evidence:
     complete: bool
     indexed: bool
     unique: bool
+    set_by: str = ""
 
     @property
     def form(self) -> str | None:
@@ -124,6 +134,26 @@ class _Evidence:
         return named or types.family(self.column.declared) in ("timestamp", "date")
 
     @property
+    def named_of_change(self) -> bool:
+        """Whether its name says that it is written again when its row changes."""
+        return bool(set(_name_words(self.column.name)) & set(_UPDATED))
+
+    @property
+    def named_of_creation(self) -> bool:
+        """Whether its name, or the clock as its default, says that it is written once."""
+        default = (self.column.default or "").lower()
+        now = self.declared_time and any(word in default for word in _NOW)
+        return now or bool(set(_name_words(self.column.name)) & set(_CREATED))
+
+    @property
+    def changes(self) -> bool:
+        """Whether it is a time that is written again when its row changes."""
+        if self.set_by:
+            return True
+        unseen = self.values == 0 and self.declared_time
+        return self.named_of_change and (unseen or self.form is not None)
+
+    @property
     def objection(self) -> str:
         """Why it cannot order rows; '' where it can."""
         if self.values == 0:
@@ -134,7 +164,21 @@ class _Evidence:
             return f"{_of(self.count.nulls, 'NULL', complete=self.complete)}"
         if self.count.blobs:
             return "blobs"
-        return self._formless if self.count.texts and self.form is None else ""
+        return (self._formless if self.count.texts and self.form is None else "") or self._beyond
+
+    @property
+    def _beyond(self) -> str:
+        """What the column's index shows that the sample did not hold."""
+        probe = self.count.probe
+        if probe is None or not probe.index:
+            return ""
+        if probe.nulls:
+            return "NULLs beyond the rows looked at"
+        strange = [kind for kind, _ in probe.ends if not _alike(kind, self.count.classes)]
+        if strange:
+            return f"mixed: {strange[0]} beyond the rows looked at"
+        other = self.form is not None and any(form != self.form for _, form in probe.ends)
+        return "values of another format beyond the rows looked at" if other else ""
 
     @property
     def _formless(self) -> str:
@@ -156,7 +200,17 @@ class _Evidence:
             yield types.base_format(self.form)
         if self.values:
             yield _of(self.ties, "ties", complete=self.complete) if self.ties else "no ties"
+        if self.count.falls and self.form is not None:
+            yield f"{self.count.falls:,} steps back"
         yield "indexed" if self.indexed else "no index"
+        if self.set_by:
+            yield f"set by trigger {self.set_by}"
+
+
+def _alike(kind: str, classes: Sequence[str]) -> bool:
+    """Integers and reals are one class to a cursor: SQLite compares them exactly."""
+    numbers = {"integer", "real"}
+    return kind in classes or (kind in numbers and bool(numbers & set(classes)))
 
 
 def _of(count: int, name: str, *, complete: bool) -> str:
@@ -168,29 +222,42 @@ def _evidence(table: Table, census: TableCensus) -> tuple[_Evidence, ...]:
     if table.without_rowid:
         leads |= {ascii_lower(name) for name in table.primary_key[:1]}
     keys = {key[0] for key in (*_unique_keys(table), *_nullable_keys(table)) if len(key) == 1}
-    return tuple(
-        _Evidence(
+    setters = _setters(table)
+
+    def one(place: int, column: Column) -> _Evidence:
+        count = census.column(column.name) or ColumnCensus(name=column.name)
+        name = ascii_lower(column.name)
+        said = count.probe.index != "" if count.probe else name in leads
+        return _Evidence(
             column=column,
             place=place,
-            count=census.column(column.name) or ColumnCensus(name=column.name),
+            count=count,
             complete=census.complete,
-            indexed=ascii_lower(column.name) in leads or column.name == table.rowid_alias,
+            indexed=said or column.name == table.rowid_alias,
             unique=column.name in keys,
+            set_by=setters.get(name, ""),
         )
-        for place, column in enumerate(table.columns)
+
+    return tuple(one(place, column) for place, column in enumerate(table.columns))
+
+
+def _setters(table: Table) -> dict[str, str]:
+    """The columns that a trigger sets when a row is updated, each with the trigger's name."""
+    found = (
+        (ascii_lower(c), t.name) for t in reversed(table.triggers) if t.event == "update" for c in t.sets
     )
+    return dict(found)
 
 
 def _rank(e: _Evidence) -> tuple[object, ...]:
     """Smaller is better: usable, a time, of creation, rising, indexed, fewer ties, first."""
-    words = set(_name_words(e.column.name))
     return (
         bool(e.objection),
         e.form is None,
-        bool(words & set(_UPDATED)),
+        e.named_of_change or bool(e.set_by),
         not e.count.monotonic,
         types.base_format(e.form or "") == "date_text",
-        not (words & set(_CREATED)),
+        not e.named_of_creation,
         not e.indexed,
         e.ties,
         e.place,
@@ -214,6 +281,51 @@ def _worth_naming(e: _Evidence) -> bool:
     return e.declared_time or (e.form is not None and e.ties <= e.values // 2) or counts
 
 
+# --- how rows come to be ----------------------------------------------------------------------------
+
+
+def creation(table: Table, census: TableCensus) -> Candidate | None:
+    """The time column that says when a row was added, and why that is believed; None without one.
+
+    It rises with the rows: enough of them, or it is named so.  An empty table goes by name and type.
+    """
+    found = (
+        (e, why) for e in _candidates(table, census) if not e.changes and (why := _of_creation(e, table))
+    )
+    return next((Candidate(columns=(e.column.name,), why=why) for e, why in found), None)
+
+
+def _of_creation(e: _Evidence, table: Table) -> str:
+    if e.values == 0 and e.count.nulls == 0:
+        return "named and declared so" if e.named_of_creation and e.declared_time else ""
+    if e.objection or e.form is None or table.kind == "view" or _falls_often(e, _LATE):
+        return ""
+    in_order = e.count.monotonic or e.count.falls > 0
+    if in_order and e.values >= _ENOUGH:
+        return "it rises with the rows"
+    return "named so" if e.named_of_creation else ""
+
+
+def changes(table: Table, census: TableCensus) -> tuple[Candidate, ...]:
+    """The time columns that are written again when a row changes, best first: what `merge` would go by.
+
+    By an UPDATE trigger that sets them, or a name such as updated_at over values that are times.
+    """
+    found = [e for e in _evidence(table, census) if e.changes]
+    found.sort(key=lambda e: (bool(e.objection), e.form is None, not e.set_by, not e.indexed, e.place))
+    return tuple(Candidate(columns=(e.column.name,), why=e.why) for e in found)
+
+
+def times(table: Table, census: TableCensus) -> dict[str, str]:
+    """The columns whose values are all times of one format, by values and name, each with its format."""
+    forms = {e.column.name: e.form for e in _evidence(table, census) if not e.objection or e.count.nulls}
+    return {name: form for name, form in forms.items() if form}
+
+
+def _falls_often(e: _Evidence, share: float) -> bool:
+    return e.count.falls > share * max(e.values - 1, 1)
+
+
 def _runners_up(candidates: Sequence[_Evidence]) -> tuple[Candidate, ...]:
     return tuple(Candidate(columns=(e.column.name,), why=e.why) for e in candidates)
 
@@ -224,7 +336,7 @@ def _runners_up(candidates: Sequence[_Evidence]) -> tuple[Candidate, ...]:
 def _detected(table: Table, census: TableCensus) -> CursorChoice:
     candidates = _candidates(table, census)
     if table.rowid_alias is not None:
-        return _by_key(table, table.rowid_alias, candidates)
+        return _by_key(table, table.rowid_alias, census, candidates)
     if table.kind == "view":
         why = "a view has no rowid: declare columns that are unique together, such as `cursor: [time, id]`"
         return CursorChoice(order=None, detected=True, why=why, runners_up=_runners_up(candidates))
@@ -233,9 +345,9 @@ def _detected(table: Table, census: TableCensus) -> CursorChoice:
         order = _ordered(table, census, (best.column.name,))
         if order is not None:
             rest = [e for e in candidates if e is not best]
-            return _by_column(table, best, order, rest)
+            return _by_column(best, order, rest)
     return CursorChoice(
-        order=None, detected=True, why=_refusal(table, census), runners_up=_runners_up(candidates)
+        order=None, detected=True, why=_refusal(table, census, candidates), runners_up=_runners_up(candidates)
     )
 
 
@@ -244,14 +356,49 @@ def _speaks(e: _Evidence) -> bool:
     return e.values >= _ENOUGH and not e.count.texts
 
 
-def _by_key(table: Table, alias: str, candidates: Sequence[_Evidence]) -> CursorChoice:
+def _by_key(table: Table, alias: str, census: TableCensus, candidates: Sequence[_Evidence]) -> CursorChoice:
+    against = _disorder(census, candidates)
+    if against is not None:
+        steps = f"{against.count.falls:,} of {against.values - 1:,} steps"
+        why = (
+            f"{alias} is INTEGER PRIMARY KEY, but its values are far apart, and {against.column.name} falls "
+            f"at {steps} in their order: the application gives them, and rows do not arrive in that order. "
+            f"Ids that SQLite gives would make it safe; if these rise with each commit, declare "
+            f"`cursor: {alias}`"
+        )
+        return CursorChoice(order=None, detected=True, why=why, runners_up=_runners_up(candidates))
     return CursorChoice(
         order=Order(kind="rowid", cursor=(alias,)),
         detected=True,
         why=f"{alias}, because it is {_key_sentence(table)}",
         runners_up=_runners_up(candidates),
+        warnings=tuple(_key_doubts(alias, census)),
         storage="integer",
     )
+
+
+def _disorder(census: TableCensus, candidates: Sequence[_Evidence]) -> _Evidence | None:
+    """The time of creation that contradicts an order by ids which the application gives."""
+    if census.ids is None or census.ids.step < _FAR or census.rows < _ENOUGH:
+        return None
+    times = (e for e in candidates if e.form and not e.objection and e.named_of_creation and not e.changes)
+    return next((e for e in times if _falls_often(e, _DISORDER)), None)
+
+
+def _key_doubts(alias: str, census: TableCensus) -> Iterator[str]:
+    """What its range says against an INTEGER PRIMARY KEY."""
+    ids = census.ids
+    if ids is None:
+        return
+    if ids.high == GREATEST_ROWID:
+        yield f"{alias} has reached 2^63-1: SQLite gives further rows ids at random, and the stream is held"
+    if ids.low < 0:
+        yield f"{alias} goes below 0, so the application gives it: a row below the last one read is missed"
+    elif ids.step >= _FAR and census.rows >= _ENOUGH:
+        yield (
+            f"values of {alias} are {ids.step:,} apart on the median, so the application gives them: "
+            "a row below the last one read is missed"
+        )
 
 
 def _key_sentence(table: Table) -> str:
@@ -260,22 +407,23 @@ def _key_sentence(table: Table) -> str:
     return "INTEGER PRIMARY KEY: rows arrive in its order"
 
 
-def _by_column(table: Table, best: _Evidence, order: Order, rest: Sequence[_Evidence]) -> CursorChoice:
+def _by_column(best: _Evidence, order: Order, rest: Sequence[_Evidence]) -> CursorChoice:
     name = best.column.name
-    reason = f"{name} ({best.why}), the best of a table without INTEGER PRIMARY KEY"
+    rises = "it rises with the rows" if best.count.monotonic else "it is the best time"
+    reason = f"{name}, because {rises} ({best.why}) and there is no INTEGER PRIMARY KEY"
     tie = f"; ties are told apart by {', '.join(order.tie)}" if order.tie else "; it is unique"
     return CursorChoice(
         order=order,
         detected=True,
         why=reason + tie,
         runners_up=_runners_up(rest),
-        warnings=tuple(_column_doubts(table, best, order)),
+        warnings=tuple(_column_doubts(best, order)),
         storage=best.count.classes[0] if best.count.classes else None,
         time_format=best.form,
     )
 
 
-def _column_doubts(table: Table, e: _Evidence, order: Order, *, lookback: bool = False) -> Iterator[str]:
+def _column_doubts(e: _Evidence, order: Order, *, lookback: bool = False) -> Iterator[str]:
     name = e.column.name
     if lookback:
         pass
@@ -287,15 +435,21 @@ def _column_doubts(table: Table, e: _Evidence, order: Order, *, lookback: bool =
         yield f"no index on {name}: each cycle reads the whole table"
     if order.renumbers:
         yield f"VACUUM may renumber the rowids that tell ties of {name} apart: the stream may then be held"
-    updates = [t for t in table.triggers if set(_name_words(t)) & {"update", "updated", "touch"}]
-    if updates and set(_name_words(name)) & set(_UPDATED):
-        yield f"trigger {updates[0]} may change {name}: a changed row is read again as a new one"
+    if e.set_by:
+        yield f"trigger {e.set_by} sets {name} when a row is updated: it is then read again as a new row"
 
 
-def _refusal(table: Table, census: TableCensus) -> str:
+def _refusal(table: Table, census: TableCensus, candidates: Sequence[_Evidence]) -> str:
     if not census.rows:
         return f"{table.name} has no INTEGER PRIMARY KEY, and no rows to tell a cursor by: declare one"
-    return f"{table.name} has no INTEGER PRIMARY KEY and no column that orders its rows safely: {_SAFE}"
+    because = f" ({candidates[0].column.name}: {candidates[0].objection})" if _objected(candidates) else ""
+    return (
+        f"{table.name} has no INTEGER PRIMARY KEY and no column that orders its rows safely{because}: {_SAFE}"
+    )
+
+
+def _objected(candidates: Sequence[_Evidence]) -> bool:
+    return bool(candidates) and bool(candidates[0].objection)
 
 
 # --- orders ---------------------------------------------------------------------------------------
@@ -484,4 +638,4 @@ def _declared_doubts(table: Table, lead: _Evidence, order: Order, *, lookback: b
         names = ", ".join(order.columns)
         yield f"{names} must be unique together, which no schema promises: each read checks it"
         return
-    yield from _column_doubts(table, lead, order, lookback=lookback)
+    yield from _column_doubts(lead, order, lookback=lookback)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from silt.position import Position, Value, Witness
-from silt.shapes import Evidence, Extract, FileIdentity, Found, Key, Sighting, TextShape
+from silt.shapes import GREATEST_ROWID, Evidence, Extract, FileIdentity, Found, Key, Sighting, TextShape
 from silt.source.clone import sequence
 from silt.source.open import identity, machine_id
 from silt.source.questions import SLOTS, Questions, given, questions, slots
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from silt.source.open import Connection
 
 MAX_WITNESS_COLUMNS = 16
-GREATEST_ROWID = 2**63 - 1
 _NEAR = (0, 1, 2, 4, 8, 16, 32, 64)
 _FAR = (256, 1024, 4096, 16384, 65536)
 

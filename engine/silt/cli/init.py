@@ -1,0 +1,100 @@
+"""`silt init`: a commented manifest out of databases, that runs as it is."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from silt.cli import console
+from silt.cli.databases import Databases, is_glob, named
+from silt.errors import UserError
+
+if TYPE_CHECKING:
+    from silt.author.survey import Survey
+
+
+def init(
+    databases: Databases,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write it here, not to stdout.", show_default=False
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it is there.")] = False,
+) -> int:
+    """Write a manifest for databases: every table a stream, its mode and cursor chosen, and why.
+
+    It runs as it is, into ./lake. Databases of one schema in one folder become one source.
+
+    Examples:  [cyan]silt init shop.sqlite -o shop.yaml[/]   [cyan]silt init tenants/*.db > tenants.yaml[/]
+    """
+    from silt.author import init as author
+    from silt.author.draft import draft
+    from silt.author.origin import origins
+
+    _check_output(output, force=force)
+    found = draft(origins(_given(databases)))
+    if not found.streams:
+        raise UserError(
+            "there is no table to replicate", why="; ".join(f"{n}: {w}" for n, w in found.left_out)
+        )
+    text = author.text(found)
+    if output is None:
+        console.write(text)
+    else:
+        _write(output, text)
+    written = output or _redirected()
+    console.err(
+        [
+            f"wrote {written or 'a manifest'}: {author.summary(found)}. Each stream says why.",
+            f"next: silt plan {written or 'FILE'}",
+        ]
+    )
+    return 0
+
+
+def _given(databases: list[str]) -> list[tuple[str | None, list[Survey]]]:
+    """Globs apart from single files.  Raises the error of a database that cannot be read."""
+    from silt.author.survey import survey
+
+    globs = [text for text in databases if is_glob(text)]
+    files = [text for text in databases if text not in globs]
+    given: list[tuple[str | None, list[Survey]]] = [
+        (str(Path(text).expanduser().absolute()), [survey(d) for d in named([text])]) for text in globs
+    ]
+    if files:
+        given.append((None, [survey(d) for d in named(files)]))
+    for pattern, surveys in given:
+        broken = [s.error for s in surveys if s.error is not None]
+        if broken and (pattern is None or len(broken) == len(surveys)):
+            raise broken[0]
+    return given
+
+
+def _check_output(output: str | None, *, force: bool) -> None:
+    if output is not None and not force and Path(output).exists():
+        raise UserError("the file is there already", on=output, hint="--force replaces it")
+
+
+def _write(output: str, text: str) -> None:
+    try:
+        Path(output).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError("the manifest cannot be written", on=output, why=str(error.strerror)) from None
+
+
+def _redirected() -> str | None:
+    """The file that the shell sends stdout to, as a person would name it from here; None for none."""
+    try:
+        if not stat.S_ISREG(os.fstat(1).st_mode):
+            return None
+        path = Path("/proc/self/fd/1").readlink()
+    except OSError:
+        return None
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
