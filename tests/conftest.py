@@ -8,10 +8,11 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
+import oracle
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -74,6 +75,13 @@ def real_databases(tmp_path_factory: pytest.TempPathFactory) -> Path:
         elif path.suffix in (".db", ".sqlite"):
             shutil.copyfile(path, folder / path.name)
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _oracle() -> Iterator[None]:
+    """The process that reads sources for comparison ends with the tests."""
+    yield
+    oracle.close()
 
 
 @pytest.fixture

@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from silt.cli import console
-from silt.cli.databases import Databases, is_glob, named
+from silt.cli.options import Databases
 from silt.errors import UserError
-
-if TYPE_CHECKING:
-    from silt.author.survey import Survey
 
 
 def init(
@@ -34,11 +31,12 @@ def init(
     Examples:  [cyan]silt init shop.sqlite -o shop.yaml[/]   [cyan]silt init tenants/*.db > tenants.yaml[/]
     """
     from silt.author import init as author
+    from silt.author.databases import surveyed
     from silt.author.draft import draft
     from silt.author.origin import origins
 
     _check_output(output, force=force)
-    found = draft(origins(_given(databases)))
+    found = draft(origins(surveyed(databases)))
     if not found.streams:
         raise UserError(
             "there is no table to replicate", why="; ".join(f"{n}: {w}" for n, w in found.left_out)
@@ -56,24 +54,6 @@ def init(
         ]
     )
     return 0
-
-
-def _given(databases: list[str]) -> list[tuple[str | None, list[Survey]]]:
-    """Globs apart from single files.  Raises the error of a database that cannot be read."""
-    from silt.author.survey import survey
-
-    globs = [text for text in databases if is_glob(text)]
-    files = [text for text in databases if text not in globs]
-    given: list[tuple[str | None, list[Survey]]] = [
-        (str(Path(text).expanduser().absolute()), [survey(d) for d in named([text])]) for text in globs
-    ]
-    if files:
-        given.append((None, [survey(d) for d in named(files)]))
-    for pattern, surveys in given:
-        broken = [s.error for s in surveys if s.error is not None]
-        if broken and (pattern is None or len(broken) == len(surveys)):
-            raise broken[0]
-    return given
 
 
 def _check_output(output: str | None, *, force: bool) -> None:

@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from silt.cli import console
-from silt.cli.databases import Databases, named
-from silt.cli.options import AsJson
+from silt.cli.options import AsJson, Databases
 
 
 def inspect(
@@ -28,6 +27,7 @@ def inspect(
     Examples:  [cyan]silt inspect shop.sqlite[/]   [cyan]silt inspect shop.sqlite --table Invoice --json[/]
     """
     from silt.author import inspect as report
+    from silt.author.databases import named
     from silt.author.survey import check_tables, survey
 
     surveys = tuple(survey(database, only=tables or ()) for database in named(databases))

@@ -33,3 +33,7 @@ Exclude: TypeAlias = Annotated[
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, for programs.")]
 
 Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+Databases: TypeAlias = Annotated[
+    list[str], typer.Argument(metavar="DB...", help="SQLite files, or globs in quotes.", show_default=False)
+]
