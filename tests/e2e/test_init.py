@@ -242,8 +242,8 @@ def test_a_glob_is_kept_as_it_was_written(tmp_path: Path) -> None:
     assert f'  d: "{tmp_path}/d/*.db"\n' in text
     assert {n: s.rows for n, s in ran(tmp_path).items()} == {"orders": 2, "extra": 1}
     (tmp_path / "d" / "three.db").write_text("no database, but as long as the header of one would be. " * 4)
-    left_out = " ".join(written(tmp_path, "d/*.db").split("# Left out:")[1].split())
-    assert left_out.startswith(f"# {tmp_path}/d/three.db: this is not a SQLite database, or it is encrypted")
+    left_out = " ".join(written(tmp_path, "d/*.db").split("# Left out:")[1].replace("#", "").split())
+    assert left_out == f"{tmp_path}/d/three.db: this is not a SQLite database, or it is encrypted"
 
 
 def test_sources_of_one_stem_and_paths_with_wildcards(tmp_path: Path) -> None:

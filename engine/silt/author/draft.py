@@ -94,9 +94,7 @@ def draft(origins: Sequence[Origin]) -> Draft:
                 left_out.append((name, why))
             else:
                 streams.append(_stream(origin, name, seen, names, clashing, several=len(origins) > 1))
-        left_out += [
-            (s.database.path, failure.sentence(s.error)) for s in origin.surveys if s.error is not None
-        ]
+        left_out += [(s.database.path, s.error.what) for s in origin.surveys if s.error is not None]
     return Draft(origins=tuple(origins), streams=tuple(streams), left_out=tuple(left_out))
 
 

@@ -87,7 +87,7 @@ def _wild(wildcard: str) -> str:
         case "?":
             return "[^/]"
         case _:
-            inner = wildcard[1:-1].replace("\\", "\\\\")
+            inner = wildcard[1:-1].replace("\\", "\\\\").replace("[", "\\[")
             return f"[^{inner[1:]}]" if inner.startswith("!") else f"[{inner}]"
 
 
