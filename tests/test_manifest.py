@@ -270,6 +270,9 @@ def test_a_missing_secret_is_a_problem_when_opened(tmp_path: Path):
         "      AWS_SECRET_ACCESS_KEY: |\n        hunter2\n   hunter2",
         "      AWS_SECRET_ACCESS_KEY:\n        - hunter2\n        hunter2: {",
         '      AWS_SECRET_ACCESS_KEY: "hunter2\n  hunter2" hunter2',
+        "      AWS_SECRET_ACCESS_KEY: ${hunter2 hunter2}",
+        "  AWS_SECRET_ACCESS_KEY: hunter2",
+        "streams: {AWS_SECRET_ACCESS_KEY: hunter2}",
     ],
 )
 def test_no_problem_prints_a_secret(line: str, tmp_path: Path):

@@ -14,6 +14,15 @@ from __future__ import annotations
 from typing import Final
 
 
+class Revealed(str):
+    """A secret's text, for the library that needs it: in a `repr`, and so in that of what holds it, `***`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "***"
+
+
 class Secret:
     """A value that never prints itself; `reveal()` is the only way to it."""
 
@@ -22,9 +31,9 @@ class Secret:
     def __init__(self, value: str) -> None:
         self._value: Final = value
 
-    def reveal(self) -> str:
+    def reveal(self) -> Revealed:
         """The value itself: hand it to the library that needs it, never to text."""
-        return self._value
+        return Revealed(self._value)
 
     def __repr__(self) -> str:
         return "***"

@@ -12,6 +12,7 @@ from silt.manifest.document import Document, Path, Plain
 from silt.manifest.model import Problem
 from silt.manifest.problems import did_you_mean
 from silt.manifest.properties import not_written
+from silt.manifest.redact import is_sensitive
 from silt.manifest.schema import Schema, checked, json_type, types
 from silt.manifest.units import duration_text
 from silt.manifest.words import KEYS, TYPES, VALUES
@@ -145,8 +146,10 @@ def _key_hint(key: str, known: list[str], schema: Schema, path: Path) -> str:
 
 
 def _sentence(document: Document, error: Any, path: Path) -> tuple[str, str]:
-    """Message and hint for a value that its slot does not accept."""
+    """Message and hint for a value that its slot does not accept; a secret's says nothing of the value."""
     value, rule = error.instance, error.validator_value
+    if is_sensitive(path) and isinstance(value, str | int | float):
+        return "is not what belongs here; its key is named like a secret, so it is not shown", ""
     match error.validator:
         case "enum":
             return _not_one_of(value, [str(v) for v in rule if v is not None], path)

@@ -51,7 +51,7 @@ class Mark:
     column: int
     key_line: int
     key_column: int
-    text: str = ""
+    text: str = field(default="", repr=False)
     plain: bool = False
 
 

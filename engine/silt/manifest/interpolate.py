@@ -18,6 +18,7 @@ from silt.manifest.check import without
 from silt.manifest.document import Document, Path, Plain, typed
 from silt.manifest.model import Problem, Scalar
 from silt.manifest.problems import did_you_mean
+from silt.manifest.redact import is_sensitive
 from silt.manifest.schema import json_type, wanted
 
 _VARIABLE = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<operator>:-|:\?)?(?P<rest>.*)\Z", re.DOTALL)
@@ -31,7 +32,7 @@ class Environment:
     a problem; otherwise they stay unread.  `base` is the folder that a secret's path is relative to.
     """
 
-    variables: Mapping[str, str]
+    variables: Mapping[str, str] = field(repr=False)
     require: bool = True
     open_secrets: bool = False
     base: FilePath = field(default_factory=FilePath)
@@ -42,17 +43,17 @@ class Expanded:
     """`data` with every variable filled in; a secret stands in it unexpanded and, by path, in `secrets`."""
 
     document: Document
-    data: dict[str, Plain]
+    data: dict[str, Plain] = field(repr=False)
     secrets: Mapping[Path, Secret]
     problems: tuple[Problem, ...]
 
 
 class _Wrong(Exception):
-    """What is wrong with a variable, and what to do."""
+    """What is wrong with a variable, and what to do; `inside` is text of the value in the message."""
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", *, inside: str = "") -> None:
         super().__init__(message)
-        self.message, self.hint = message, hint
+        self.message, self.hint, self.inside = message, hint, inside
 
 
 @dataclass(slots=True)
@@ -97,7 +98,8 @@ class _Walk:
         try:
             text = _expand(written, value, self.environment)
         except _Wrong as wrong:
-            self._refuse(path, wrong.message, wrong.hint)
+            hidden = wrong.inside if is_sensitive(path) else ""
+            self._refuse(path, wrong.message.replace(hidden, "***") if hidden else wrong.message, wrong.hint)
             return None
         if value.used:
             self.used[path] = tuple(dict.fromkeys(value.used))
@@ -175,7 +177,7 @@ def _reference(inside: str, value: _Value, environment: Environment) -> str:
     parsed = _VARIABLE.match(inside)
     if parsed is None or (parsed["rest"] and not parsed["operator"]):
         hint = "write ${VAR}, ${VAR:-default}, ${VAR:?message}, ${secret:env:VAR} or ${secret:file:/path}"
-        raise _Wrong(f"'${{{inside}}}' is no variable", hint)
+        raise _Wrong(f"'${{{inside}}}' is no variable", hint, inside=inside)
     name, operator, rest = parsed["name"], parsed["operator"], parsed["rest"]
     found = environment.variables.get(name)
     if found or (found is not None and not operator):

@@ -104,6 +104,11 @@ def holds_secret(key: str) -> bool:
     return any(word in low for word in _SECRET_WORDS) and not any(low.endswith(name) for name in _PUBLIC)
 
 
+def is_option(key: str) -> bool:
+    """True for an option of any storage, in either case."""
+    return any(key.lower() in known for known in KNOWN.values())
+
+
 def complaint(key: str, storage: str) -> tuple[str, str] | None:
     """What is wrong with an option key for this kind of storage, and what to do; None if nothing is."""
     low = key.lower()

@@ -8,22 +8,26 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from silt.manifest.options import holds_secret
+from silt.manifest.options import holds_secret, is_option
 from silt.manifest.words import KEYS
 
 _HARMLESS = frozenset({*KEYS, "primary_key", "unique_key", "sort_key", "merge_key", "key", "keys"})
 _PAIR = re.compile(r"""([\w.-]+)["']?\s*:(?:\s+|$)""")
 _KEY = re.compile(r"""\s*["']?[\w.*-]+["']?\s*:(?:\s|$)""")
-_REFERENCE = re.compile(r"\$\{(secret:)?[^}]*\}\Z")
+_REFERENCE = re.compile(r"\$\{(secret:\w+:[^}]*|\w+(:\?[^}]*)?)\}\Z")
 
 Blot = tuple[int, int, int, str]
 """Line, column and key column of a value, from 1; and its text."""
 
 
 def is_sensitive(path: tuple[str | int, ...]) -> bool:
-    """True where a value's key is named like a secret; the name of a source or stream is no key."""
+    """True where a value's key is named like a secret.
+
+    The name of a source or target is no key, unless it is that of a storage option: one that was
+    indented too little.
+    """
     names = [part for part in path if isinstance(part, str)]
-    is_name = len(path) == 2 and not str(path[0]).startswith("x-")
+    is_name = len(path) == 2 and path[0] in ("sources", "targets") and not is_option(names[-1])
     return bool(names) and not is_name and _sensitive_key(names[-1])
 
 

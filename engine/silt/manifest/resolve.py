@@ -12,7 +12,7 @@ from pathlib import Path as FilePath
 from silt.errors import Secret
 from silt.manifest.document import Document, Path, Plain
 from silt.manifest.model import Problem, Source, Target
-from silt.manifest.options import BREAKS_PATHS, SCHEMES, complaint, holds_secret, storage_of
+from silt.manifest.options import BREAKS_PATHS, SCHEMES, complaint, holds_secret, is_option, storage_of
 from silt.manifest.problems import did_you_mean
 from silt.manifest.rules import Rule, Rules, is_pattern
 from silt.manifest.units import duration
@@ -29,7 +29,7 @@ class Written:
     """
 
     document: Document
-    data: Mapping[str, Plain]
+    data: Mapping[str, Plain] = field(repr=False)
     secrets: Mapping[Path, Secret]
     base: FilePath
     problems: list[Problem] = field(default_factory=list)
@@ -95,6 +95,11 @@ def _target(written: Written, name: str, body: Plain) -> Target:
     settings = {"uri": body} if isinstance(body, str) else body
     where: Path = ("targets", name) if isinstance(body, str) else ("targets", name, "uri")
     uri, storage = settings["uri"], storage_of(settings["uri"])
+    if is_option(name) and holds_secret(name):
+        hint = "indent it under a target's storage_options"
+        written.complain(
+            ("targets", name), "a storage option, where a target's name belongs", hint, at_key=True
+        )
     if storage is None:
         scheme = uri.partition("://")[0]
         known = ", ".join(f"{s}://" for s in SCHEMES)

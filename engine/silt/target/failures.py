@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from silt.errors import Contended, Fenced, RetryLater, SiltError, UserError
+from silt.errors import Contended, Fenced, RetryLater, Revealed, SiltError, UserError
 
 _SECRET = re.compile(r"secret|key|token|sas|password", re.IGNORECASE)
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -27,7 +27,7 @@ def is_secret(option: str) -> bool:
 def clean(text: str, options: Mapping[str, str]) -> str:
     """`text` on one line, without colours, backtraces, rows, URL queries and values of secret options."""
     plain = _QUERY.sub(r"\1", _PREVIEW.sub("", _BACKTRACE.sub("", _ANSI.sub("", text))))
-    hidden = [value for name, value in options.items() if is_secret(name) and value]
+    hidden = [v for name, v in options.items() if v and (is_secret(name) or isinstance(v, Revealed))]
     for value in hidden:
         plain = plain.replace(value, "***")
     return " ".join(plain.replace("↳", " ").split())
