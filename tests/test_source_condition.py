@@ -71,4 +71,4 @@ def test_what_is_no_condition_is_refused(database: Path, where: str, why: str) -
     with pytest.raises(UserError) as caught:
         tried(database, where)
     assert why in caught.value.what
-    assert caught.value.hint == "silt.yaml:1:1 says it"
+    assert caught.value.hint.startswith("silt.yaml:1:1 says it")

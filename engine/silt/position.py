@@ -45,6 +45,8 @@ class Position:
     `ties` is (how many, sum of key hashes) of the rows at the position's cursor value up to its key;
     `slice` names the lineage columns that tell the slice's rows from others' (None: not recorded);
     `file` is (device, inode, birth time in nanoseconds or None).
+    `written` counts rows written to the slice; `shaped` are (setting, digest, rows written before it) of
+    what gave them their form: `where`, `<column>.expr`, `<column>.mask` (`plan.shaping`).
     """
 
     definition: tuple[str, ...]
@@ -64,6 +66,8 @@ class Position:
     machine: str = ""
     digest: str = ""
     slice: tuple[str, ...] | None = None
+    written: int = 0
+    shaped: tuple[tuple[str, str, int], ...] = ()
     committed_at: int = 0
 
 
@@ -202,6 +206,7 @@ def _revive(data: dict[str, Any]) -> dict[str, Any]:
             Witness(key=_key(key), hash=digest, ordinal=ordinal) for key, digest, ordinal in items
         ),
         "ties": tuple,
+        "shaped": lambda items: tuple((name, digest, rows) for name, digest, rows in items),
         "file": tuple,
     }
     return {name: shapes[name](value) if name in shapes else value for name, value in data.items()}

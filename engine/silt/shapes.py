@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from silt.errors import Secret
+
 LEAST_ROWID: Final = -(2**63)
 GREATEST_ROWID: Final = 2**63 - 1
 """The range of a rowid: a signed 64-bit integer (sqlite.org/rowidtable)."""
@@ -177,6 +179,7 @@ class TableCensus:
     """A census of a bounded sample; `rows` were looked at, `complete` when that is the whole table.
 
     `ids` is None where there is no INTEGER PRIMARY KEY, or no row.
+    `computed` are those of expressions, by the name that their column has in the lake.
     """
 
     table: str
@@ -184,6 +187,7 @@ class TableCensus:
     complete: bool
     columns: tuple[ColumnCensus, ...] = ()
     ids: Ids | None = None
+    computed: tuple[ColumnCensus, ...] = ()
 
     def column(self, name: str) -> ColumnCensus | None:
         return next((c for c in self.columns if c.name == name), None)
@@ -240,23 +244,48 @@ class CursorChoice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mask:
+    """How a column's values are hidden before they leave the source (`silt.source.mask` does it).
+
+    `salt` is of sha256, `digits` (decimals that are kept) of round, `length` (characters that are kept)
+    of truncate.
+    """
+
+    kind: Literal["sha256", "redact", "truncate", "round"]
+    salt: Secret | None = None
+    digits: int = 2
+    length: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
     """One column of the lake and where its values come from.
 
-    Exactly one of `source` (a source column's name), `value` (a constant, text in the type's own
-    spelling) and `lineage` is set.  `type` is the lake's type; `format` and `timezone` say how to
-    read a timestamp or date; `declared` is the source's declared type (for guards and comments).
+    Exactly one of `source` (a source column's name), `expr` (SQL over the source's row), `value` (a
+    constant, text in the type's own spelling) and `lineage` is set.  `type` is the lake's type; `format`
+    and `timezone` say how to read a timestamp or date; `declared` is the source's declared type (for
+    guards and comments).  `private`: no message may show what the source holds there, since it is
+    masked, or computed of a column that is masked or left out.
     """
 
     name: str
     type: str
     source: str | None = None
+    expr: str | None = None
+    mask: Mask | None = None
+    private: bool = False
     declared: str = ""
     strict: bool = False
     format: str | None = None
     timezone: str | None = None
     value: str | None = None
     lineage: Literal["node", "database", "rowid", "loaded_at"] | None = None
+
+    @property
+    def is_read(self) -> bool:
+        """Whether a value of the source is read for it: redacted, only a text leaves a mark, others NULL."""
+        nothing = self.mask is not None and self.mask.kind == "redact" and self.type != "string"
+        return (self.source is not None or self.expr is not None) and not nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,6 +305,11 @@ class Extract:
     witness: tuple[str, ...] = ()
     node: str = ""
     database: str = ""
+
+    @property
+    def exposed(self) -> frozenset[str]:
+        """The source columns whose values the lake holds as they are, so that a message may show them."""
+        return frozenset(f.source for f in self.fields if f.source is not None and f.mask is None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -181,6 +181,9 @@ MIXED_SHARE: Final = 0.01
 EXACT: Final = 2**53
 """Every integer up to here, either way, is exact as a double."""
 
+COMPUTED: Final = "EXPRESSION"
+"""What stands for the declared type of an expression: a word that says nothing of its values."""
+
 Choice = tuple[str, str | None, str | None]
 _FITTING: Final[dict[Family, tuple[str, ...]]] = {
     "integer": ("integers",),
@@ -218,6 +221,15 @@ def choose(column: Column, census: ColumnCensus | None) -> Choice:
         case _:
             turned = kind == "text" and affinity(column.declared) != "TEXT"
             return _unless_mixed(column, seen, _TYPE[kind], RENDERED if turned else None)
+
+
+def computed(census: ColumnCensus) -> Choice:
+    """(type, format, warning) of an expression, which no declared type describes: by its sampled values."""
+    if not _count(census):
+        return "string", RENDERED, "no value seen: text, unless `type` says another"
+    kind, form, warning = _by_class(Column(name=census.name, declared=COMPUTED), census)
+    mixed = f"its values are {described(census)}: text without loss"
+    return kind, form, mixed if warning else None
 
 
 def described(census: ColumnCensus) -> str:

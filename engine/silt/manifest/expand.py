@@ -108,6 +108,7 @@ def _draft(manifest: Manifest, name: str, table: str, source: str | None, rule: 
         targets={target.name: target for target in manifest.targets},
         node=manifest.node,
         document=rules_of(manifest).document,
+        secrets=rules_of(manifest).secrets,
         rule=rule,
     )
 

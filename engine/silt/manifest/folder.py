@@ -79,7 +79,7 @@ def _with_own_defaults(part: Written) -> Written:
         variables=moved(document.variables),
         pointers={**document.pointers, **names},
     )
-    return replace(part, document=document, data=renamed(part.data))
+    return replace(part, document=document, data=renamed(part.data), secrets=moved(part.secrets))
 
 
 # --- what is declared where -----------------------------------------------------------------------

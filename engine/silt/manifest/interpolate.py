@@ -113,8 +113,8 @@ class _Walk:
         return _fitting(text, kinds) if "${" in written else text
 
     def _secret(self, written: str, text: str, path: Path) -> Scalar:
-        if len(path) != 4 or path[2] != "storage_options":
-            hint = "secrets belong in a target's storage_options"
+        if not _may_be_secret(path):
+            hint = "secrets belong in a target's storage_options, or in a mask's salt"
             self._refuse(path, "a secret here would be printed and stored", hint)
             return None
         self.secrets[path] = Secret(text)
@@ -123,6 +123,13 @@ class _Walk:
     def _refuse(self, path: Path, message: str, hint: str) -> None:
         self.problems.append(self.document.problem(path, message, hint))
         self.dropped.append(path)
+
+
+def _may_be_secret(path: Path) -> bool:
+    """Whether what stands there is never printed nor stored: a storage option, the salt of a mask."""
+    if path[:1] == ("targets",):
+        return len(path) == 4 and path[2] == "storage_options"
+    return path[-3:-2] == ("columns",) and path[-1] == "salt"
 
 
 def _fitting(text: str, kinds: frozenset[str]) -> Scalar:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from silt.errors import Secret
+from silt.shapes import Mask
 
 Scalar = str | int | float | bool | None
 
@@ -87,7 +88,10 @@ class CursorRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnRule:
-    """What a manifest says of one column: `name` is the source's name, or the lake's for a `value`."""
+    """What a manifest says of one column.
+
+    `name` is the source's name, or the lake's for a `value` or an `expr`: the column is then a new one.
+    """
 
     name: str
     rename: str | None = None
@@ -95,6 +99,13 @@ class ColumnRule:
     format: str | None = None
     timezone: str | None = None
     value: str | None = None
+    expr: str | None = None
+    mask: Mask | None = None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the column is none of the source's."""
+        return self.value is not None or self.expr is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,7 +86,7 @@ BREAKS_PATHS = "\\^|[]%#?"
 """Characters that delta-rs 1.6 cannot have in a table's path (measured): it panics at ^ | [ ] and decodes %;
 a backslash divides, and # and ? end the path of a URI."""
 
-_SECRET_WORDS = ("secret", "key", "token", "sas", "password")
+_SECRET_WORDS = ("secret", "key", "token", "sas", "password", "salt")
 _PUBLIC = frozenset(
     {"sse_kms_key_id", "sse_bucket_key_enabled", "federated_token_file", "web_identity_token_file"}
 )
@@ -99,7 +99,7 @@ def storage_of(uri: str) -> str | None:
 
 
 def holds_secret(key: str) -> bool:
-    """True for an option named like a secret: SECRET, KEY, TOKEN, SAS, PASSWORD (DESIGN 3)."""
+    """True for an option named like a secret: SECRET, KEY, TOKEN, SAS, PASSWORD (DESIGN 3), a mask's SALT."""
     low = key.lower()
     return any(word in low for word in _SECRET_WORDS) and not any(low.endswith(name) for name in _PUBLIC)
 

@@ -170,6 +170,7 @@ def rules(written: Written) -> Rules:
     ]
     return Rules(
         document=written.document,
+        secrets=written.secrets,
         defaults=defaults.get("defaults", {}),
         exact=tuple(rule for rule in all_rules if not rule.is_pattern),
         patterns=tuple(rule for rule in all_rules if rule.is_pattern),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fnmatch import translate
 from functools import lru_cache
 
+from silt.errors import Secret
 from silt.manifest.document import Document, Path, Plain
 from silt.shapes import ascii_lower
 
@@ -61,6 +62,7 @@ class Rules:
     """What `expand` needs.  `one_table`: a lifted flat config, whose source must hold exactly one table."""
 
     document: Document
+    secrets: Mapping[Path, Secret]
     defaults: Mapping[str, Plain]
     exact: tuple[Rule, ...]
     patterns: tuple[Rule, ...]

@@ -101,7 +101,8 @@ def _stream(manifest: Manifest, stream: Stream) -> list[Shown]:
 
 def _setting(document: Document, key: str, value: Any, setting: Setting | None) -> Shown:
     origin = _origin(document, setting.path) if setting else "default"
-    return {"key": key, "value": _plain(value), "origin": origin}
+    hidden = key.startswith("columns.") and key.endswith(".salt")
+    return {"key": key, "value": str(Secret("")) if hidden else _plain(value), "origin": origin}
 
 
 def _ignored(document: Document, slot: Slot, setting: Setting) -> Shown:

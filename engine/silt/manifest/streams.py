@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from silt.errors import Secret
 from silt.manifest.document import Document, Path, Plain
 from silt.manifest.model import (
     Batch,
@@ -24,7 +25,7 @@ from silt.manifest.properties import complaint, text
 from silt.manifest.resolve import as_written
 from silt.manifest.rules import OWN, Rule, Setting, Slot, Stacked
 from silt.manifest.units import duration, size
-from silt.shapes import ascii_lower
+from silt.shapes import Mask, ascii_lower
 
 UNUSED = {"overwrite": ("cursor", "on_reset")}
 """Settings that a mode does not use: written they are an error, inherited they are ignored (DESIGN 3)."""
@@ -45,6 +46,7 @@ class Draft:
     targets: Mapping[str, Target]
     node: str
     document: Document
+    secrets: Mapping[Path, Secret]
     rule: Rule
 
 
@@ -53,6 +55,7 @@ class _Settings:
     """Access to one stream's stacked settings; `problems` collects what is found on the way."""
 
     document: Document
+    secrets: Mapping[Path, Secret]
     stacked: Stacked
     home: Path
     problems: list[Problem] = field(default_factory=list)
@@ -75,7 +78,7 @@ class _Settings:
 
 def resolve(draft: Draft, stacked: Stacked) -> tuple[Stream | None, list[Problem]]:
     """The stream and what is wrong with it; None where something is."""
-    settings = _Settings(draft.document, stacked, draft.rule.path)
+    settings = _Settings(draft.document, draft.secrets, stacked, draft.rule.path)
     _report_ties(settings)
     target = _target(draft, settings)
     columns = _columns(settings)
@@ -286,7 +289,7 @@ def _columns(settings: _Settings) -> tuple[ColumnRule, ...]:
     _report_same(settings, ((("columns", name), name) for name in names), "column")
     rules = tuple(_column(settings, name) for name in names)
     lake = [(("columns", r.name, "rename"), r.rename) for r in rules if r.rename]
-    lake += [(("columns", r.name, "value"), r.name) for r in rules if r.value is not None]
+    lake += [(("columns", r.name, "expr" if r.value is None else "value"), r.name) for r in rules if r.is_new]
     _report_same(settings, lake, "lake column")
     for slot, name in lake:
         if name.lower().startswith(RESERVED):
@@ -312,8 +315,8 @@ def _column(settings: _Settings, name: str) -> ColumnRule:
     def given(key: str) -> Plain:
         return settings.get("columns", name, key)
 
-    value = given("value")
-    _check_value(settings, name, value)
+    value, expr = given("value"), given("expr")
+    _check_new(settings, name)
     _check_type(settings, name, given("type"))
     _check_timezone(settings, name, given("timezone"))
     path = settings.path("columns", name, "value")
@@ -324,21 +327,74 @@ def _column(settings: _Settings, name: str) -> ColumnRule:
         format=given("format"),
         timezone=given("timezone"),
         value=None if value is None else as_written(settings.document, path, value),
+        expr=expr,
+        mask=_mask(settings, name),
     )
 
 
-def _check_value(settings: _Settings, name: str, value: Plain) -> None:
-    if value is None:
-        return
-    for key in ("rename", "format", "timezone"):
-        if settings.get("columns", name, key) is not None:
-            slot = ("columns", name, key)
+_NOT_OF_NEW = {
+    "value": ("rename", "format", "timezone", "expr", "mask"),
+    "expr": ("rename",),
+}
+"""What a column that is not the source's does not take, by the key that makes it."""
+
+
+def _check_new(settings: _Settings, name: str) -> None:
+    for maker, others in _NOT_OF_NEW.items():
+        if settings.get("columns", name, maker) is None:
+            continue
+        for key in (key for key in others if settings.get("columns", name, key) is not None):
+            named = key in ("rename", "format", "timezone")
+            hint = "its key is its name in the lake" if named else "keep one of them"
+            message = f"a column with {'an' if maker == 'expr' else 'a'} {maker!r} takes no {key!r}"
+            settings.complain(("columns", name, key), message, hint, at_key=True)
+
+
+_OF_MASK = {"salt": "sha256", "digits": "round", "length": "truncate"}
+"""The mask that each of these keys is for."""
+
+
+def _mask(settings: _Settings, name: str) -> Mask | None:
+    kind, slot = settings.get("columns", name, "mask"), ("columns", name)
+    for key, of in _OF_MASK.items():
+        if settings.get(*slot, key) is not None and kind != of and _is_written_for(settings, slot, key):
+            there = f"the mask is {kind}" if kind else "there is no mask"
             settings.complain(
-                slot,
-                f"a column with a 'value' takes no {key!r}",
-                "its key is its name in the lake",
-                at_key=True,
+                (*slot, key), f"{key!r} is for mask {of}, and {there}", "remove it", at_key=True
             )
+    if kind is None:
+        return None
+    if kind == "sha256":
+        _check_digest(settings, slot)
+    given = {key: settings.get(*slot, key) for key, of in _OF_MASK.items() if kind == of}
+    numbers = {key: value for key, value in given.items() if key != "salt" and value is not None}
+    return Mask(kind=kind, salt=_salt(settings, slot) if kind == "sha256" else None, **numbers)
+
+
+def _is_written_for(settings: _Settings, column: Slot, key: str) -> bool:
+    """Whether a key stands in the entry that says the mask, or in the stream's own; else it is ignored."""
+    where = settings.path(*column, key)[:2]
+    return where in (settings.path(*column, "mask")[:2], settings.home)
+
+
+def _salt(settings: _Settings, column: Slot) -> Secret:
+    path = settings.path(*column, "salt")
+    value = settings.get(*column, "salt")
+    text = "" if value is None else as_written(settings.document, path, value)
+    return settings.secrets.get(path) or Secret(text)
+
+
+def _check_digest(settings: _Settings, column: Slot) -> None:
+    """Without a salt whoever reads the lake can try e-mail addresses until one fits."""
+    if settings.get(*column, "salt") is None:
+        hint = 'add salt: "${secret:env:SALT}", the same on every node; salt: "" says that none is meant'
+        settings.complain((*column, "mask"), "sha256 without a salt is undone by trying values", hint)
+    if settings.get(*column, "type") not in (None, "string"):
+        settings.complain((*column, "type"), "mask sha256 makes a string", "remove the type", at_key=True)
+    for key in ("format", "timezone"):
+        if settings.get(*column, key) is not None:
+            message = f"mask sha256 takes no {key!r}: it hashes the value as it is stored"
+            settings.complain((*column, key), message, "remove it", at_key=True)
 
 
 def _check_type(settings: _Settings, name: str, kind: Plain) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from silt.observe.handles import Handles
 from silt.observe.look import Known, Look, Standing, examine, known
 from silt.plan.build import state_of
 from silt.plan.model import COMMENT, Action, Outlook, Part, Plan, StreamPlan, TablePlan
+from silt.plan.shaping import older
 from silt.plan.verdict import Hold, ReRead, Restart, Wait
 from silt.position import decode
 from silt.source import evidence as ev
@@ -38,6 +40,7 @@ class _Sum:
     writes: bool = False
     actions: list[Action] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    older: Counter[str] = field(default_factory=Counter)
     waits: list[str] = field(default_factory=list)
     errors: list[SiltError] = field(default_factory=list)
 
@@ -59,6 +62,7 @@ class _Sum:
         for action in part.actions:
             self.act(action)
         self.notes += part.notes
+        self.older += part.older
         self.waits += part.waits
         self.errors += part.errors
 
@@ -94,9 +98,15 @@ def _outlook(plan: StreamPlan, total: _Sum) -> Outlook:
         pending_bytes=total.bytes,
         batches=total.batches,
         actions=tuple(total.actions),
-        notes=(*plan.notes, *total.notes, *total.waits),
+        notes=(*plan.notes, *total.notes, *_older(total), *total.waits),
         error=error,
     )
+
+
+def _older(total: _Sum) -> Iterator[str]:
+    """Rows of the form that they had before an edit: it holds for new ones (DESIGN 3, privacy)."""
+    for edit, rows in total.older.items():
+        yield f"{rows:,} rows in the lake were written before {edit}; `silt reset` writes them anew"
 
 
 def _table(plan: StreamPlan, table: TablePlan, handles: Handles, total: _Sum, deadline: float) -> None:
@@ -185,6 +195,7 @@ def _appended(
     limit = COUNTED if time.monotonic() < deadline else SAMPLED
     seen = examine(part, stream, connection, standing, now=time.time(), max_rows=limit)
     total.notes.extend(f"{part.database.name}: {note}" for note in seen.notes)
+    total.older.update(older(standing.position, part.extract))
     _verdict(part, seen, total)
     total.rows += seen.rows
     total.exact = total.exact and seen.window.last

@@ -14,10 +14,11 @@ from silt.observe.handles import Handles
 from silt.plan.build import build, state_of
 from silt.plan.cursor import recorded_rule
 from silt.plan.model import LakeColumn, Plan, Seen, SeenDatabase, SeenLake, StreamPlan
+from silt.plan.places import column_place, place
 from silt.plan.verdict import definition
 from silt.position import app_id, decode, parse_app
 from silt.shapes import CursorChoice, Database, Table, TableCensus, ascii_lower
-from silt.source import condition, query
+from silt.source import condition, expression, query
 from silt.source.census import census, probed
 from silt.source.clone import reflect
 from silt.source.cursor import detect
@@ -254,7 +255,7 @@ def _relation(stream: Stream, reflected: _Reflected, origin: Source, handles: Ha
     if stream.query is None:
         return reflected.table(stream.table)
     with handles.connection(origin, reflected.database.path) as connection:
-        return query.derive(connection, stream.name, stream.query, hint=_place(stream, "query"))
+        return query.derive(connection, stream.name, stream.query, hint=place(stream, "query", "says"))
 
 
 def _unreadable(table: Table, database: Database) -> SiltError:
@@ -274,18 +275,17 @@ def _examine(
 ) -> SeenDatabase:
     with handles.connection(origin, database.path) as connection:
         if stream.where is not None:
-            condition.check(connection, table, stream.where, hint=_place(stream, "where"))
+            condition.check(connection, table, stream.where, hint=place(stream, "where", "says"))
+        expressions = tuple((rule.name, rule.expr) for rule in stream.columns if rule.expr is not None)
+        for name, expr in expressions:
+            hint = column_place(stream, "columns", name, "says")
+            expression.check(connection, table, name, expr, hint=hint)
         pinned = lake.exists and bool(recorded)
-        counts = census(connection, table, _SAMPLE if pinned else _FIRST_SAMPLE)
+        counts = census(connection, table, _SAMPLE if pinned else _FIRST_SAMPLE, expressions)
         if stream.mode == "append" and not pinned:
             counts = probed(connection, table, counts)
     choice = _choose(stream, table, counts, recorded) if stream.mode == "append" else None
     return SeenDatabase(database=database, table=table, census=counts, choice=choice)
-
-
-def _place(stream: Stream, setting: str) -> str:
-    place = stream.places.get(setting)
-    return f"{place.file}:{place.line}:{place.column} says it" if place else ""
 
 
 def _choose(stream: Stream, table: Table, counts: TableCensus, recorded: tuple[str, ...]) -> CursorChoice:

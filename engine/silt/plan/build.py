@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 from silt.errors import Held, SiltError, UserError
 from silt.manifest.model import Stream
-from silt.plan.cursor import check_exposed, settle
+from silt.plan.cursor import check_exposed, check_rowid, settle
 from silt.plan.fields import (
     LINEAGE,
     build_fields,
@@ -32,6 +32,7 @@ from silt.plan.model import (
     StreamPlan,
     TablePlan,
 )
+from silt.plan.places import column_place, place
 from silt.position import app_id
 from silt.shapes import CursorChoice, Extract, Field, Order, Table
 
@@ -83,7 +84,7 @@ def _nothing_to_read(seen: Seen, broken: SiltError | None) -> StreamPlan:
     raise UserError(
         f"no table {seen.stream.table!r}",
         on=seen.databases[0].database.path,
-        hint=_place(seen, "table") or "`silt plan` lists the streams of a pattern",
+        hint=place(seen.stream, "table") or "`silt plan` lists the streams of a pattern",
     )
 
 
@@ -101,20 +102,6 @@ def _meant(name: str, known: Iterable[str], place: str) -> str:
     return "; ".join(part for part in (place, f"did you mean {close[0]!r}?" if close else "") if part)
 
 
-def _column_place(seen: Seen, setting: str, name: str) -> str:
-    """The place of a column's rule: of the first setting inside it, where the rule has none of its own."""
-    inside = f"{setting}.{name}"
-    first = next(
-        (key for key in seen.stream.places if key == inside or key.startswith(f"{inside}.")), setting
-    )
-    return _place(seen, first)
-
-
-def _place(seen: Seen, setting: str) -> str:
-    place = seen.stream.places.get(setting) or seen.stream.places.get("")
-    return f"{place.file}:{place.line}:{place.column} names it" if place else ""
-
-
 def _missing(seen: Seen) -> tuple[str, ...]:
     lacking = [d.database.name for d in seen.databases if d.table is None and d.error is None]
     return (f"no table {seen.stream.table!r} in {', '.join(lacking)}",) if lacking else ()
@@ -126,7 +113,7 @@ def _check_names(seen: Seen, usable: Sequence[SeenDatabase]) -> None:
     for setting, name in missing_names(tables, seen.stream):
         raise UserError(
             f"{setting} names column {name!r}, which table {seen.stream.table!r} does not have",
-            hint=_meant(name, known, _column_place(seen, setting, name)),
+            hint=_meant(name, known, column_place(seen.stream, setting, name)),
         )
 
 
@@ -203,7 +190,7 @@ def _check_partitions(seen: Seen, lake: SeenLake, fields: Sequence[Field]) -> No
         if name not in by:
             raise UserError(
                 f"partition_by names {name!r}, which is no column of the lake",
-                hint=_place(seen, "partition_by"),
+                hint=place(seen.stream, "partition_by"),
             )
         if by[name].type == "binary":
             raise UserError(
@@ -224,7 +211,8 @@ def _lake_column(field: Field, lake: SeenLake) -> LakeColumn:
 
 
 def _comment(field: Field) -> str:
-    return f"{field.source} {field.declared}".strip() if field.source else ""
+    origin = field.expr or (f"{field.source} {field.declared}".strip() if field.source else "")
+    return f"{origin}, mask {field.mask.kind}" if field.mask else origin
 
 
 def _part(seen: Seen, lake: SeenLake, database: SeenDatabase, fields: tuple[Field, ...]) -> Part:
@@ -233,6 +221,7 @@ def _part(seen: Seen, lake: SeenLake, database: SeenDatabase, fields: tuple[Fiel
         raise ValueError("a part has a table")
     mine = for_database(fields, table, own_formats(database, seen, lake) if has_types(database) else {})
     order = database.choice.order if database.choice else None
+    check_rowid(mine, table)
     if order is not None:
         check_exposed(order, mine, table)
     return Part(
@@ -254,8 +243,17 @@ def _part(seen: Seen, lake: SeenLake, database: SeenDatabase, fields: tuple[Fiel
 
 
 def _witness(fields: Sequence[Field], table: Table, order: Order | None) -> tuple[str, ...]:
-    """Selected columns, the key's first; declared BLOBs last, since hashing them reads them whole."""
-    names = [field.source for field in fields if field.source is not None]
+    """Selected columns, the key's first; declared BLOBs last, since hashing them reads them whole.
+
+    No masked ones.  Raises `UserError` where none is left: nothing would tell one row from another.
+    """
+    names = [field.source for field in fields if field.source is not None and field.mask is None]
+    if order is not None and not names:
+        raise UserError(
+            f"every column of {table.name} is masked or left out: nothing tells whether its rows are the "
+            "same as before",
+            hint="leave one as it is, or `mode: overwrite`",
+        )
     keys = [name for name in (order.columns if order else ()) if name in names]
     rest = sorted((n for n in names if n not in keys), key=lambda n: _is_blob(table, n))
     return (*keys, *rest)

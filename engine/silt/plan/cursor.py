@@ -29,14 +29,32 @@ def settle(choice: CursorChoice, recorded: tuple[str, ...]) -> CursorChoice:
 
 
 def check_exposed(order: Order, fields: tuple[Field, ...], table: Table) -> None:
-    """A cursor's values stand in the position: a column that was left out may not be one (DESIGN 3, privacy).
+    """A cursor's values stand in the position: no column that is left out or masked may be one (DESIGN 3).
 
     Raises `UserError`.
     """
-    shown = {field.source for field in fields}
-    hidden = [c for c in order.columns if c not in shown and c != table.rowid]
-    if hidden:
+    for name in (c for c in order.columns if c != table.rowid):
+        if how := _hidden(name, fields):
+            raise UserError(
+                f"cursor column {name} is {how}, yet its values would stand in the position",
+                hint="take it as it is, or declare another cursor; `mode: overwrite` needs none",
+            )
+
+
+def check_rowid(fields: tuple[Field, ...], table: Table) -> None:
+    """`lineage: [rowid]` would show a key that is left out or masked.  Raises `UserError`."""
+    name = table.rowid_alias
+    shown = any(field.lineage == "rowid" for field in fields)
+    if shown and name is not None and (how := _hidden(name, fields)):
         raise UserError(
-            f"cursor column {hidden[0]} is not selected, yet its values would stand in the position",
-            hint="select it, or declare another cursor",
+            f"lineage rowid would show {name}, which is {how}: in {table.name} they are the same",
+            hint="take `rowid` out of `lineage`, or the column as it is",
         )
+
+
+def _hidden(name: str, fields: tuple[Field, ...]) -> str:
+    """How a source column is kept from the lake: `masked`, `not selected`; `` where it is not."""
+    found = [field for field in fields if field.source == name]
+    if not found:
+        return "not selected"
+    return "masked" if any(field.mask is not None for field in found) else ""

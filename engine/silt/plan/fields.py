@@ -11,6 +11,7 @@ from silt import types
 from silt.errors import UserError
 from silt.manifest.model import ColumnRule, Stream
 from silt.plan.model import LakeColumn, Seen, SeenDatabase, SeenLake
+from silt.plan.places import column_place
 from silt.shapes import Column, ColumnCensus, Field, Table, ascii_lower
 
 LINEAGE = {
@@ -61,7 +62,7 @@ def missing_names(tables: Iterable[Table], stream: Stream) -> Iterator[tuple[str
     known = {ascii_lower(c.name) for table in tables for c in table.columns}
     plain = [s.removeprefix("-") for s in stream.select if not any(c in s for c in "*?[")]
     named = [("select", name) for name in plain]
-    named += [("columns", rule.name) for rule in stream.columns if rule.value is None]
+    named += [("columns", rule.name) for rule in stream.columns if not rule.is_new]
     yield from ((setting, name) for setting, name in named if ascii_lower(name) not in known)
 
 
@@ -77,7 +78,7 @@ def has_types(database: SeenDatabase) -> bool:
 def untyped(seen: Seen, databases: Sequence[SeenDatabase]) -> tuple[str, ...]:
     """The computed columns of which no database has a value yet, no rule and no table a type."""
     if any(has_types(database) for database in databases):
-        return ()
+        return _untyped_expressions(seen, databases)
     said = {ascii_lower(rule.name) for rule in seen.stream.columns if rule.type}
     renamed = {ascii_lower(rule.name): rule.rename for rule in seen.stream.columns if rule.rename}
     known = {column.name for lake in seen.lakes.values() for column in lake.columns}
@@ -91,15 +92,24 @@ def untyped(seen: Seen, databases: Sequence[SeenDatabase]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(n for n in left if renamed.get(ascii_lower(n), lake_name(n)) not in known))
 
 
+def _untyped_expressions(seen: Seen, databases: Sequence[SeenDatabase]) -> tuple[str, ...]:
+    if any(database.census is not None and database.census.rows for database in databases):
+        return ()
+    known = {column.name for lake in seen.lakes.values() for column in lake.columns}
+    rules = (rule for rule in seen.stream.columns if rule.expr is not None and rule.type is None)
+    return tuple(rule.name for rule in rules if lake_name(rule.name) not in known)
+
+
 # --- source columns -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Typed:
-    """A source column with the type it gets and the remark that goes with it."""
+    """A column with the type it gets and the remark that goes with it; not `sure` where nothing told it."""
 
     field: Field
     note: str = ""
+    sure: bool = True
 
 
 def build_fields(seen: Seen, lake: SeenLake, databases: Sequence[SeenDatabase]) -> Fields:
@@ -107,7 +117,7 @@ def build_fields(seen: Seen, lake: SeenLake, databases: Sequence[SeenDatabase]) 
 
     Raises `UserError` where a type conflicts, a name collides, or the table has another schema.
     """
-    rules = {ascii_lower(rule.name): rule for rule in seen.stream.columns if rule.value is None}
+    rules = {ascii_lower(rule.name): rule for rule in seen.stream.columns if not rule.is_new}
     have = {column.name: column for column in lake.columns}
     typed: dict[str, _Typed] = {}
     for database in databases:
@@ -132,20 +142,64 @@ def _typed_columns(
         return
     for column in selected(table, seen.stream.select):
         rule = rules.get(ascii_lower(column.name), ColumnRule(name=column.name))
-        yield _typed(column, rule, database, have)
+        yield _typed(column, rule, database, have, seen.stream)
+    for rule in seen.stream.columns:
+        if rule.expr is not None:
+            yield _computed(rule, database, have, seen.stream)
+
+
+def _computed(
+    rule: ColumnRule, database: SeenDatabase, have: Mapping[str, LakeColumn], stream: Stream
+) -> _Typed:
+    """An expression's column: its type as declared, or the table's, or by the values that were looked at."""
+    name, column = lake_name(rule.name), Column(name=rule.name)
+    found = database.census.computed if database.census else ()
+    counts = next((c for c in found if c.name == rule.name), ColumnCensus(name=rule.name))
+    guessed, form, warning = types.computed(counts)
+    kind = _settled_type(name, rule, have.get(name), guessed, column)
+    _check_mask(rule, kind, stream)
+    told = rule.type is not None or name in have
+    return _Typed(
+        field=Field(
+            name=name,
+            type=kind,
+            expr=rule.expr,
+            mask=rule.mask,
+            format=rule.format or _format(kind, form, column, counts),
+            timezone=rule.timezone,
+        ),
+        note=f"{name}: {warning}" if warning and not told else "",
+        sure=told or bool(counts.classes),
+    )
+
+
+def _settled_type(
+    name: str, rule: ColumnRule, existing: LakeColumn | None, guessed: str, column: Column
+) -> str:
+    """The column's type: a digest is text; else as declared, as the table has it, or as guessed."""
+    if rule.mask is not None and rule.mask.kind == "sha256":
+        if existing is not None and existing.type != "string":
+            raise _no_digest(name, existing.type)
+        return "string"
+    if existing is not None and not _agrees(existing.type, guessed, rule, column):
+        raise _other_schema(name, existing.type, rule.type or guessed)
+    return str(types.parse(rule.type)) if rule.type else (existing.type if existing else guessed)
 
 
 def _typed(
-    column: Column, rule: ColumnRule, database: SeenDatabase, have: Mapping[str, LakeColumn]
+    column: Column,
+    rule: ColumnRule,
+    database: SeenDatabase,
+    have: Mapping[str, LakeColumn],
+    stream: Stream,
 ) -> _Typed:
     table, census = database.table, database.census
     name = rule.rename or lake_name(column.name)
     counts = census.column(column.name) if census else None
     guessed, form, warning = types.choose(column, counts)
     existing = have.get(name)
-    kind = str(types.parse(rule.type)) if rule.type else (existing.type if existing else guessed)
-    if existing is not None and not _agrees(existing.type, guessed, rule, column):
-        raise _other_schema(name, existing.type, rule.type or guessed)
+    kind = _settled_type(name, rule, existing, guessed, column)
+    _check_mask(rule, kind, stream)
     renamed = (
         f"column {column.name!r} is called {name!r} in the lake"
         if name != (rule.rename or column.name)
@@ -156,6 +210,7 @@ def _typed(
             name=name,
             type=kind,
             source=column.name,
+            mask=rule.mask,
             declared=column.declared,
             strict=table is not None and table.strict,
             format=rule.format or _format(kind, form, column, counts),
@@ -202,12 +257,52 @@ def _format(kind: str, form: str | None, column: Column, census: ColumnCensus | 
 
     A timestamp or date that only the manifest or the table asks for takes the format most values have.
     """
+    form = None if form == types.RENDERED and kind != "string" else form
     if kind == "string" and form is None and types.family(column.declared) != "text":
         return types.RENDERED
     if kind in ("timestamp", "date") and form is None and census is not None:
         bases = (types.base_format(name) for name, _ in census.formats)
         return next((base for base in bases if base in types.TIME_FORMATS), None)
     return form if kind in ("timestamp", "date", "string") else None
+
+
+_NUMBERS = ("bigint", "int", "smallint", "tinyint", "double", "float", "decimal")
+
+
+def _check_mask(rule: ColumnRule, kind: str, stream: Stream) -> None:
+    """Raise `UserError` where the mask means nothing for the type, or would leave values as they are."""
+    mask, lake = rule.mask, types.parse(kind)
+    if mask is None:
+        return
+    at = column_place(stream, "columns", rule.name, "says")
+    if mask.kind == "truncate" and lake.kind not in ("string", "date", "timestamp"):
+        raise UserError(
+            f"mask truncate is for texts and times, and column {rule.name} is {kind}",
+            hint=f"round is for numbers, redact for anything; {at}",
+        )
+    if mask.kind == "round":
+        _check_round(rule, lake, mask.digits, at)
+
+
+def _check_round(rule: ColumnRule, lake: types.LakeType, digits: int, at: str) -> None:
+    if lake.kind not in _NUMBERS:
+        raise UserError(
+            f"mask round is for numbers, and column {rule.name} is {lake}",
+            hint=f"truncate is for texts and times, `type: double` for numbers without a declared type; {at}",
+        )
+    kept = None if lake.kind in ("double", "float") else lake.scale
+    if kept is not None and digits >= kept:
+        raise UserError(
+            f"mask round to {digits} digits leaves column {rule.name} ({lake}) as it is",
+            hint=f"`digits: -3` rounds to thousands; {at}",
+        )
+
+
+def _no_digest(name: str, has: str) -> UserError:
+    return UserError(
+        f"the table has another schema: column {name} is {has} there, and sha256 makes a string",
+        hint="write `into` another table, or mask it another way",
+    )
 
 
 def _other_schema(name: str, has: str, wants: str) -> UserError:
@@ -220,16 +315,29 @@ def _other_schema(name: str, has: str, wants: str) -> UserError:
 
 def _merge(typed: dict[str, _Typed], one: _Typed, database: SeenDatabase) -> None:
     """Columns are the union by name; one name of two types is for a person to settle."""
-    known = typed.setdefault(one.field.name, one)
-    if known.field.source is not None and one.field.source is not None and known is not one:
-        if ascii_lower(known.field.source) != ascii_lower(one.field.source):
-            raise _collision(one.field.name, known.field.source, one.field.source)
-        if known.field.type != one.field.type:
-            raise UserError(
-                f"column {one.field.name} is {known.field.type} in one database, "
-                f"{one.field.type} in {database.database.name}",
-                hint=f"say which: `columns: {{{one.field.source}: {{type: string}}}}`",
-            )
+    first_seen = typed.setdefault(one.field.name, one)
+    known = first_seen.field
+    if one.field.expr is not None and known.expr is None:
+        raise _taken(one.field.name)
+    if not (one.sure and first_seen.sure):
+        typed[one.field.name] = one if one.sure else first_seen
+        return
+    first, second = known.source, one.field.source
+    if first is not None and second is not None and ascii_lower(first) != ascii_lower(second):
+        raise _collision(one.field.name, first, second)
+    if known.type != one.field.type:
+        raise UserError(
+            f"column {one.field.name} is {known.type} in one database, "
+            f"{one.field.type} in {database.database.name}",
+            hint=f"say which: `columns: {{{one.field.source or one.field.name}: {{type: string}}}}`",
+        )
+
+
+def _taken(name: str) -> UserError:
+    return UserError(
+        f"column {name} is computed, and the source has one of that name",
+        hint=f'`select: ["*", "-{name}"]` leaves that one out; or choose another name',
+    )
 
 
 def _collision(name: str, first: str, second: str) -> UserError:
@@ -301,7 +409,7 @@ def _in_lake_order(wanted: Mapping[str, Field], lake: SeenLake) -> tuple[Field, 
 
 def own_formats(database: SeenDatabase, seen: Seen, lake: SeenLake) -> dict[str, str | None]:
     """The format of each of the lake's columns as this database writes it: others may write theirs."""
-    rules = {ascii_lower(rule.name): rule for rule in seen.stream.columns if rule.value is None}
+    rules = {ascii_lower(rule.name): rule for rule in seen.stream.columns if not rule.is_new}
     have = {column.name: column for column in lake.columns}
     return {one.field.name: one.field.format for one in _typed_columns(database, seen, rules, have)}
 
@@ -310,13 +418,24 @@ def for_database(
     fields: Sequence[Field], table: Table, formats: Mapping[str, str | None]
 ) -> tuple[Field, ...]:
     """`fields` as one database can fill them: a column that it lacks arrives NULL."""
-    return tuple(_or_null(field, table, formats.get(field.name, field.format)) for field in fields)
+    found = [_or_null(field, table, formats.get(field.name, field.format)) for field in fields]
+    shown = {field.source for field in found if field.mask is None}
+    hidden = [ascii_lower(c.name) for c in table.columns if c.name not in shown]
+    return tuple(_guarded(field, hidden) for field in found)
 
 
 def _or_null(field: Field, table: Table, form: str | None) -> Field:
+    if field.expr is not None:
+        return replace(field, format=form)
     if field.source is None:
         return field
     column = table.column(field.source)
     if column is None:
         return replace(field, source=None)
     return replace(field, source=column.name, declared=column.declared, strict=table.strict, format=form)
+
+
+def _guarded(field: Field, hidden: Sequence[str]) -> Field:
+    """`field` marked private where its values are masked, or computed of what the lake does not show."""
+    said = ascii_lower(field.expr or "")
+    return replace(field, private=field.mask is not None or any(name in said for name in hidden))

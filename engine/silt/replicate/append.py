@@ -18,6 +18,7 @@ from silt.errors import Held
 from silt.manifest.model import Source
 from silt.observe import Look, examine, slice_columns
 from silt.plan.model import Part
+from silt.plan.shaping import shaped
 from silt.plan.verdict import REBUILD, Hold, Restart, Wait, definition
 from silt.position import Position, Witness, advanced, choose_witnesses
 from silt.replicate.cycle import Cycle
@@ -191,6 +192,7 @@ class AppendCycle(Cycle):
             if moved or look.nulls
             else base.witnesses,
             witness_columns=extract.witness if moved or look.nulls else base.witness_columns,
+            shaped=shaped(base, part.extract),
             slice=slice_columns(part),
             file=(evidence.file.device, evidence.file.inode, evidence.file.birth),
             machine=evidence.machine,
@@ -208,7 +210,8 @@ class AppendCycle(Cycle):
         if old is None:
             return fresh
         if isinstance(look.verdict, Restart):
-            return replace(fresh, incarnation=old.incarnation + 1)
+            kept = replace(fresh, written=old.written, shaped=old.shaped)  # the old rows stay in the lake
+            return replace(kept, incarnation=old.incarnation + 1)
         return old
 
     def _witnesses(
@@ -258,6 +261,7 @@ class AppendCycle(Cycle):
 
     def _draft(self, part: Part, snapshot: Snapshot, look: Look, rows: int) -> Draft:
         position = self._next_position(part, snapshot.first, look)
+        position = replace(position, written=position.written + rows)
         return Draft(part=part, batch=look.standing.batch + 1, position=position, rows=rows)
 
     def _take(self, part: Part, snapshot: Snapshot, look: Look) -> bool:

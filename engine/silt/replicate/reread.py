@@ -57,10 +57,15 @@ def content_fields(part: Part, columns: Sequence[str]) -> tuple[Field, ...]:
 
     `columns` are the source columns that the position's witnesses hash: what both sides had when the
     rows were written.  Constants and lineage are none: they change with the manifest.
-    Raises `Held` where one of them is not in the lake under the name it was written by.
+    Raises `Held` where one of them is not in the lake under the name it was written by, or masked since.
     """
-    by_source = {field.source: field for field in part.extract.fields if field.source is not None}
-    idle = {f.name for f in part.extract.fields if f.source is None and f.value is None and f.lineage is None}
+    fields = part.extract.fields
+    by_source = {f.source: f for f in fields if f.source is not None and f.mask is None}
+    idle = {
+        f.name
+        for f in fields
+        if f.source is None and f.expr is None and f.value is None and f.lineage is None
+    }
     lost = [name for name in columns if name not in by_source or (name in idle)]
     if lost:
         raise Held(

@@ -31,7 +31,7 @@ from silt.shapes import (
     Value,
     ascii_lower,
 )
-from silt.source.statement import Template, col, compiled, key_column, relation, rowid, template
+from silt.source.statement import Template, col, compiled, key_column, relation, rowid, template, written
 
 if TYPE_CHECKING:
     from silt.source.open import Connection
@@ -44,22 +44,32 @@ _SHOWN: Final = 48  # longer texts are cut: no format of time is as long
 Row = tuple[Value, ...]
 
 
-def census(connection: Connection, table: Table, sample: int = SAMPLE) -> TableCensus:
+def census(
+    connection: Connection,
+    table: Table,
+    sample: int = SAMPLE,
+    expressions: Sequence[tuple[str, str]] = (),
+) -> TableCensus:
     """A census of at most `sample` rows of `table`; complete when there are no more.
 
-    Raises what the connection raises.
+    `expressions` are (name in the lake, SQL over a row) of computed columns.  Raises what the connection
+    raises.
     """
-    rows, complete = _sampled(connection, table, sample)
+    read = _select(table, [sql for _, sql in expressions])
+    rows, complete = _sampled(connection, table, sample, read)
     in_order = rowid(relation(table), table) is not None
-    values: Sequence[Sequence[Value]] = list(zip(*rows, strict=True)) if rows else [()] * len(table.columns)
-    counted = (_column(c, v, in_order=in_order) for c, v in zip(table.columns, values, strict=True))
+    columns = (*table.columns, *(Column(name=name, declared=types.COMPUTED) for name, _ in expressions))
+    values: Sequence[Sequence[Value]] = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
+    counted = [_column(c, v, in_order=in_order) for c, v in zip(columns, values, strict=True)]
+    own = len(table.columns)
     return TableCensus(
         table=table.name,
         rows=len(rows),
         complete=complete,
-        columns=tuple(counted),
+        columns=tuple(counted[:own]),
+        computed=tuple(counted[own:]),
         ids=next(
-            (_ids(v) for c, v in zip(table.columns, values, strict=True) if c.name == table.rowid_alias), None
+            (_ids(v) for c, v in zip(columns, values, strict=True) if c.name == table.rowid_alias), None
         ),
     )
 
@@ -82,15 +92,17 @@ def probed(connection: Connection, table: Table, census: TableCensus) -> TableCe
 # --- the sample -----------------------------------------------------------------------------------
 
 
-def _sampled(connection: Connection, table: Table, sample: int) -> tuple[list[Row], bool]:
+def _sampled(
+    connection: Connection, table: Table, sample: int, read: sa.Select[Any]
+) -> tuple[list[Row], bool]:
     """Rows in the order of the table's key (a view's as they come), and whether they are all."""
     keys = _keys(table)
     if not keys or not _more_than(connection, table, sample):
-        rows = connection.rows(_select(table).order_by(*keys).limit(sample + 1))
+        rows = connection.rows(read.order_by(*keys).limit(sample + 1))
         return rows[:sample], len(rows) <= sample
     if len(keys) == 1 and table.kind == "table" and not table.without_rowid:
-        return _by_rowids(connection, table, keys[0], sample), False
-    ends = [connection.rows(_select(table).order_by(*side).limit(sample // 2)) for side in _ends(keys)]
+        return _by_rowids(connection, keys[0], sample, read), False
+    ends = [connection.rows(read.order_by(*side).limit(sample // 2)) for side in _ends(keys)]
     return [*ends[0], *reversed(ends[1])], False
 
 
@@ -111,9 +123,10 @@ def _more_than(connection: Connection, table: Table, count: int) -> bool:
     return bool(connection.rows(sa.select(one).select_from(relation(table)).limit(1).offset(count)))
 
 
-def _select(table: Table) -> sa.Select[Any]:
+def _select(table: Table, expressions: Sequence[str] = ()) -> sa.Select[Any]:
     rel = relation(table)
-    return sa.select(*(_small(col(rel, c.name)).label(f"c{i}") for i, c in enumerate(table.columns)))
+    values = [*(col(rel, c.name) for c in table.columns), *(written(sql) for sql in expressions)]
+    return sa.select(*(_small(value).label(f"c{i}") for i, value in enumerate(values))).select_from(rel)
 
 
 def _small(value: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -129,14 +142,16 @@ def _small(value: ColumnElement[Any]) -> ColumnElement[Any]:
     )
 
 
-def _by_rowids(connection: Connection, table: Table, key: ColumnElement[Any], sample: int) -> list[Row]:
+def _by_rowids(
+    connection: Connection, key: ColumnElement[Any], sample: int, read: sa.Select[Any]
+) -> list[Row]:
     """A quarter from each end, the rest in blocks at even steps of the rowid; one statement reads them.
 
     The rowids travel as one JSON text: SQLite then seeks each.
     """
     chosen = sa.literal(json.dumps(_rowids(connection, key, sample)))
     each = sa.func.json_each(chosen).table_valued("value")
-    return connection.rows(_select(table).where(key.in_(sa.select(each.c.value))).order_by(key))
+    return connection.rows(read.where(key.in_(sa.select(each.c.value))).order_by(key))
 
 
 def _rowids(connection: Connection, key: ColumnElement[Any], sample: int) -> list[int]:

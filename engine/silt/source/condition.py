@@ -8,6 +8,8 @@ sends rows again.  So it is refused here, by its tokens; whatever else is wrong 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Final
 
 import sqlalchemy as sa
@@ -19,29 +21,37 @@ from silt.source.statement import compiled, relation, written
 
 _TOKEN: Final = re.compile(
     r"--[^\n]*|/\*.*?(?:\*/|$)|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|\[[^\]]*\]"
-    r"|(?P<parameter>\?\d*|[:@$]\w+)|[\w$]+|[()]|(?P<end>;)|(?P<open>['\"`\[])",
+    r"|(?P<parameter>\?\d*|[:@$]\w+)|[\w$]+|[(),]|(?P<end>;)|(?P<open>['\"`\[])",
     re.DOTALL,
 )
+_NO_SUCH: Final = re.compile(r"no such (column|function): (\S+)")
 _ROWIDS: Final = ("rowid", "_rowid_", "oid")
 
 
 def check(connection: Connection, table: Table, where: str, *, hint: str) -> None:
     """Raise `UserError`, with `hint` (where it is written), unless `where` is one condition over `table`."""
-    if why := objection(where) or _text_by_mistake(where, table):
+    if why := objection(where) or text_by_mistake(where, table):
         raise UserError(f"`where` is not one condition: {why}", on=where, hint=hint)
     statement = sa.select(sa.literal(1)).select_from(relation(table)).where(written(where)).limit(0)
     try:
         connection.names(*compiled(statement))
     except Refused as error:
         raise UserError(
-            f"`where` is refused by SQLite: {said(error)}", on=f"{where}; {connection.path}", hint=hint
+            f"`where` is refused by SQLite: {said(error)}",
+            on=f"{where}; {connection.path}",
+            hint="; ".join(part for part in (hint, meant(error, table, connection)) if part),
         ) from error
 
 
-def objection(sql: str) -> str:
-    """Why `sql`, put in parentheses, would change the statement around it; '' where it would not."""
+def tokens(text: str) -> tuple[str, ...]:
+    """What SQL is made of, remarks, quoted texts and names each whole; operators and spaces left out."""
+    return tuple(token.group() for token in _TOKEN.finditer(text))
+
+
+def objection(text: str) -> str:
+    """Why `text` would change a statement around it, whatever its own parentheses; `` where it would not."""
     depth = 0
-    for token in _TOKEN.finditer(sql):
+    for token in _TOKEN.finditer(text):
         text = token.group()
         if token["parameter"]:
             return f"{text} is a parameter, and nothing is bound to it"
@@ -55,12 +65,12 @@ def objection(sql: str) -> str:
     return "a `(` has no `)`" if depth else ""
 
 
-def _text_by_mistake(where: str, table: Table) -> str:
+def text_by_mistake(written_: str, table: Table) -> str:
     """SQLite takes `"qualty"` for a text where no column has that name, and the condition for another one."""
-    tokens = [t.group() for t in _TOKEN.finditer(where)]
-    if "select" in (t.lower() for t in tokens):  # its tables have columns of their own
+    found = tokens(written_)
+    if "select" in (t.lower() for t in found):  # its tables have columns of their own
         return ""
-    names = (t[1:-1].replace('""', '"') for t in tokens if t[0] == '"')
+    names = (t[1:-1].replace('""', '"') for t in found if t[0] == '"')
     known = (*_ROWIDS, ascii_lower(table.name))
     lost = next((n for n in names if table.column(n) is None and ascii_lower(n) not in known), None)
     return f'"{lost}" is no column of {table.name}, and a text stands in single quotes' if lost else ""
@@ -69,3 +79,18 @@ def _text_by_mistake(where: str, table: Table) -> str:
 def said(error: Refused) -> str:
     """SQLite's own words: `no such column: nope`, `near "from": syntax error`."""
     return error.why.rpartition("query: ")[2] or error.what
+
+
+def meant(error: Refused, table: Table, connection: Connection) -> str:
+    """The column or function that an unknown one may have been meant for, as a question; `` without one."""
+    unknown = _NO_SUCH.search(said(error))
+    if unknown is None:
+        return ""
+    known = (c.name for c in table.columns) if unknown[1] == "column" else _functions(connection)
+    close = get_close_matches(unknown[2], list(known), 1)
+    return f"did you mean {close[0]!r}?" if close else ""
+
+
+def _functions(connection: Connection) -> Iterable[str]:
+    listed = sa.func.pragma_function_list().table_valued("name")
+    return (name for (name,) in connection.rows(sa.select(listed.c.name).distinct()))

@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from silt import types
+from silt.source.mask import masked
 
 if TYPE_CHECKING:
-    from silt.shapes import Field
+    from silt.shapes import Field, Mask
 
 _US: Final = pa.timestamp("us")
 UTC: Final = pa.timestamp("us", "UTC")
@@ -29,10 +30,25 @@ class Unfit(Exception):
 
 
 def converted(raw: pa.Array, field: Field) -> pa.Array:
-    """`raw` (int64, double, string or binary, as `stored_class` says) as the field's type.
+    """`raw` (int64, double, string or binary, as `stored_class` says) as the field's type, masked.
 
     Raises `Unfit`.
     """
+    if field.mask is not None:
+        return _masked(raw, field, field.mask)
+    return _unmasked(raw, field)
+
+
+def _masked(raw: pa.Array, field: Field, how: Mask) -> pa.Array:
+    # what is hashed was rendered in SQL and needs no type, nor to be UTF-8
+    made = raw if how.kind == "sha256" else _unmasked(raw, field)
+    try:
+        return masked(made, how)
+    except pa.ArrowInvalid as error:
+        raise Unfit("rounding passes what its type holds") from error
+
+
+def _unmasked(raw: pa.Array, field: Field) -> pa.Array:
     try:
         return _converted(raw, field)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:

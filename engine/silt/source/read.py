@@ -24,6 +24,7 @@ from silt.errors import Misfit, RetryLater, SiltError, UserError
 from silt.shapes import Extract, Field, Key, Value
 from silt.source.channel import Channel
 from silt.source.convert import Unfit, converted, repeated
+from silt.source.mask import masked
 from silt.source.open import Connection, Refused, Snapshot
 from silt.source.recipe import Recipe, Slot, arrow_of, key_bounds, predicate, recipe, unproved
 from silt.source.statement import key_column, relation, rowid, written
@@ -379,7 +380,7 @@ def _unread(job: _Job, f: Field, keys: pa.Array) -> pa.Array:
     """A column that no slot reads: the rowid, which is column 0 already, or a constant."""
     table = job.extract.table
     has_rowid = job.recipe.way != "any" and (table.rowid_alias or table.rowid) is not None
-    if f.source is not None or (f.lineage == "rowid" and has_rowid):
+    if f.is_read or (f.lineage == "rowid" and has_rowid):
         return keys
     return _constant(job, f, len(keys))
 
@@ -454,7 +455,20 @@ def _judged(connection: Connection, job: _Job, raw: pa.RecordBatch, index: int, 
         except ValueError as error:
             at = _where(connection, job, raw.column(0)[row].as_py(), before + row)
             raise _misfit(connection, job, slot, value, at, str(error)) from None
-    return pa.array(made, types.to_arrow(slot.field.type))
+    return _masked(connection, job, slot, pa.array(made, types.to_arrow(slot.field.type)))
+
+
+def _masked(connection: Connection, job: _Job, slot: Slot, made: pa.Array) -> pa.Array:
+    """`made`, whose values are of the field's type, under the field's mask."""
+    try:
+        return made if slot.field.mask is None else masked(made, slot.field.mask)
+    except pa.ArrowInvalid:
+        raise Misfit(
+            f"{job.extract.table.name}.{slot.field.source or slot.field.name} holds a number that, rounded, "
+            f"is no {slot.field.type} any more",
+            on=connection.path,
+            hint="give the column a wider type, or another mask",
+        ) from None
 
 
 def _value(parts: dict[str, pa.Array], row: int) -> Value:
@@ -474,28 +488,32 @@ _SHOWN: Final = 60
 
 
 def _misfit(connection: Connection, job: _Job, slot: Slot, value: Value, at: str, why: str) -> Misfit:
-    name = slot.field.source
+    name = slot.field.source or slot.field.name
     other = (
         ""
         if slot.field.type == "string"
         else f", or give the column another type: columns: {{{name}: {{type: string}}}}"
     )
-    held = f"{storage_class(value)} {shown(value)}{at}"
+    hidden = slot.field.private
+    held = f"{storage_class(value)}{'' if hidden else ' ' + shown(value)}{at}"
     return Misfit(
         f"{job.extract.table.name}.{name} holds {held}: no {slot.field.type}",
         on=connection.path,
-        why=_plainly(value, why),
+        why="" if hidden else _plainly(value, why),
         hint=f"mend the value{other}",
     )
 
 
 def _where(connection: Connection, job: _Job, rowid_: int, number: int) -> str:
-    """Which row, in words: by its rowid, else by its key, looked up by the row's place in the scan."""
-    table = job.extract.table
+    """Which row, in words: by its rowid, else by its key, looked up by the row's place in the scan.
+
+    Columns that are masked or left out tell nothing: then by its number alone, where rows are counted.
+    """
+    table, exposed = job.extract.table, job.extract.exposed
     names = job.recipe.key_names
     if job.recipe.way != "any" and (own := table.rowid_alias or table.rowid):
-        return f" at {own} {rowid_}"
-    if not names:
+        return f" at {own} {rowid_}" if own != table.rowid_alias or own in exposed else ""
+    if not names or not exposed.issuperset(names):
         return f" in row {number + 1}"
     ((*key,),) = connection.rows(job.recipe.key_at(job.bounds, number))
     return f" at ({', '.join(names)}) = ({', '.join(shown(v) for v in key)})"

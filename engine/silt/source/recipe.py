@@ -22,6 +22,7 @@ from sqlalchemy.sql.elements import ColumnElement, UnaryExpression
 from silt import types
 from silt.errors import UserError
 from silt.shapes import Extract, Field, Key, Order, Table, Value
+from silt.source import mask
 from silt.source.statement import col, key_column, nullable, relation, rowid, template, written
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def unproved(extract: Extract) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
-    """A source column of the statement: read as `stored` (a storage class) for one field.
+    """A source column, or an expression, of the statement: read as `stored` (a storage class) for one field.
 
     `place` is the field's among the extract's.
     """
@@ -142,7 +143,9 @@ def arrow_of(stored: str) -> pa.DataType:
 
 
 def _slot(table: Table, place: int, field: Field) -> Slot:
-    value = col(relation(table), field.source or "")
+    value = col(relation(table), field.source or "") if field.expr is None else written(field.expr)
+    if (instead := mask.in_sql(value, field)) is not None:
+        return Slot(place=place, field=field, stored="text", value=instead, guard="none")
     column = table.column(field.source or "")
     declared = column.declared if column is not None else ""
     if field.format == types.RENDERED:
@@ -235,10 +238,13 @@ class Recipe:
 
     @cached_property
     def slots(self) -> tuple[Slot, ...]:
-        """Source columns to read; the rowid itself is column 0 already."""
-        table, alias = self.extract.table, self.key_name
-        read = ((i, f) for i, f in enumerate(self.extract.fields) if f.source is not None)
-        return tuple(_slot(table, i, f) for i, f in read if not (f.source == alias and f.type == "bigint"))
+        """Source columns and expressions to read; the rowid itself is column 0 already."""
+        read = ((i, f) for i, f in enumerate(self.extract.fields) if f.is_read)
+        return tuple(_slot(self.extract.table, i, f) for i, f in read if not self._is_key(f))
+
+    def _is_key(self, field: Field) -> bool:
+        named = field.source is not None and field.source == self.key_name
+        return named and field.type == "bigint" and field.mask is None
 
     @cached_property
     def key_name(self) -> str | None:
