@@ -203,8 +203,8 @@ assert kept.execute("PRAGMA journal_mode").fetchone() == ("delete",)
 """
 
 
-def test_the_quickstart_database_is_what_its_sql_makes():
-    """recipes/quickstart.db is kept in the repository so that the recipe runs at once; it is its SQL's."""
-    recipes = ROOT / "recipes"
-    code = [sys.executable, "-c", DUMP, str(recipes / "quickstart.sql"), str(recipes / "quickstart.db")]
+@pytest.mark.parametrize("script", sorted((ROOT / "recipes").glob("*.sql")), ids=lambda path: path.stem)
+def test_a_recipe_s_database_is_what_its_sql_makes(script: Path):
+    """recipes/NAME.db is kept in the repository so that the recipe runs at once; it is its SQL's."""
+    code = [sys.executable, "-c", DUMP, str(script), str(script.with_suffix(".db"))]
     subprocess.run(code, check=True)
