@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 
 from silt.position import Position
-from silt.shapes import Extract, Field
+from silt.shapes import Extract, Field, Mask
 
 Shaped = tuple[str, str, int]
 """A setting, a digest of it, and how many rows of the slice were written before it was so."""
@@ -38,10 +38,13 @@ def _settings(extract: Extract) -> dict[str, str]:
 
 
 def _of_field(field: Field) -> tuple[tuple[str, str | None], ...]:
-    mask = field.mask
-    salt = mask.salt.reveal() if mask is not None and mask.salt is not None else None
-    how = None if mask is None else repr((mask.kind, salt, mask.digits, mask.length))
-    return ("expr", field.expr), ("mask", how)
+    return ("expr", field.expr), ("mask", None if field.mask is None else _spelled(field.mask))
+
+
+def _spelled(mask: Mask) -> str:
+    """All of it as one text, the salt too: rows hashed with two salts do not join."""
+    salt = mask.salt.reveal() if mask.salt is not None else ""
+    return "\0".join((mask.kind, str(mask.digits), str(mask.length), salt))
 
 
 def _said(name: str, digest: str) -> str:
