@@ -109,9 +109,11 @@ def test_windows_files():
 
 
 def test_a_place_that_was_not_written_is_that_of_what_holds_it():
-    """A default has the place of the nearest thing above it."""
+    """A default has the place of the nearest thing above it, under its own name."""
     document = parse("a:\n  b: 1\n", "m.yaml")
-    assert document.place(("a", "c", "d")) == document.place(("a",))
+    default, above = document.place(("a", "c", "d")), document.place(("a",))
+    assert (default.line, default.column) == (above.line, above.column)
+    assert (default.pointer, above.pointer) == ("a.c.d", "a")
 
 
 def test_pointers():

@@ -94,7 +94,7 @@ def test_failure_never_shows_a_signed_url():
 
 
 def test_failure_data_tells_what_a_caller_does_about_it():
-    """`error_kind` is the branch of the tree of errors; all three are null without an error."""
+    """`error_kind` is the branch of the tree of errors; all are null without an error."""
     kinds = [failure.data(e)["error_kind"] for e in (UserError("a"), RetryLater("b"), Held("c", rule="4.4"))]
     assert kinds == ["user", "retry", "held"]
-    assert failure.data(None) == {"error": None, "error_kind": None, "hint": None}
+    assert failure.data(None) == {"error": None, "error_kind": None, "hint": None, "place": None}

@@ -11,8 +11,6 @@ from silt.errors import UserError
 from silt.source.open import connect
 from silt.source.query import derive, fingerprint
 
-AT = "silt.yaml:1:1 says it"
-
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
@@ -27,7 +25,7 @@ def database(tmp_path: Path) -> Path:
 
 def derived(database: Path, query: str):
     with connect(str(database), busy_timeout=1.0) as connection:
-        table = derive(connection, "q", query, hint=AT)
+        table = derive(connection, "q", query)
         return table, connection.rows(_all(table))
 
 
@@ -102,7 +100,7 @@ def test_what_is_no_select_is_refused(database: Path, query: str, why: str) -> N
     with pytest.raises(UserError) as caught:
         derived(database, query)
     assert why in caught.value.what
-    assert AT in caught.value.hint
+    assert caught.value.setting == "query"
     assert sql(database, "SELECT count(*) FROM t") == [(2,)]
 
 
@@ -204,9 +202,9 @@ def test_columns_are_those_of_the_query(site: Site) -> None:
 def test_an_error_says_where_it_is_written(site: Site) -> None:
     """SQLite's words, and the place in the manifest."""
     site.write("  q:\n    mode: overwrite\n    query: SELECT nope FROM readings\n")
-    error = site.one().error
-    assert "no such column: nope" in str(error)
-    assert "silt.yaml:9:12" in error.hint
+    result = site.one()
+    assert "no such column: nope" in str(result.error)
+    assert (result.place.line, result.place.column) == (9, 12)
 
 
 def test_no_row_shows_no_type(site: Site) -> None:

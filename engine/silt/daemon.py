@@ -157,7 +157,7 @@ def _status(
     result: StreamResult, before: StreamStatus, *, began: float, now: float, due: float
 ) -> StreamStatus:
     bad = result.state in ("failing", "held")
-    words = failure.data(result.error)
+    error = result.error
     return StreamStatus(
         name=result.name,
         state="ok" if result.state == "running" else result.state,
@@ -169,8 +169,8 @@ def _status(
         next=due,
         tries=before.tries + 1 if bad else 0,
         failing_since=(before.failing_since or began) if bad else None,
-        error=words["error"],
-        hint=words["hint"],
+        error=failure.located(error, result.place) if error else None,
+        hint=error.hint or None if error else None,
     )
 
 

@@ -11,7 +11,9 @@ Anything else that escapes is a bug of silt and is shown as one.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Final, Self
 
 
 class Revealed(str):
@@ -58,14 +60,22 @@ class SiltError(Exception):
 
     `what` is a lower-case fact that names the thing and says what was got; `on` is the path, URI or
     name that it happened to; `why` the underlying cause, in its own words; `hint` what to do next.
+    `setting` is the stream's setting that it is about (`where`, `columns.ts.type`, `select[1]`,
+    `source.path`, `target.uri`), by which `Stream.place` knows where that was written; or nothing.
     """
 
-    def __init__(self, what: str, *, on: str = "", why: str = "", hint: str = "") -> None:
+    def __init__(self, what: str, *, on: str = "", why: str = "", hint: str = "", setting: str = "") -> None:
         super().__init__(what)
         self.what: Final = what
         self.on: Final = on
         self.why: Final = why
         self.hint: Final = hint
+        self.setting = setting
+
+    def about(self, setting: str) -> Self:
+        """This error, about `setting` unless it says itself what it is about."""
+        self.setting = self.setting or setting
+        return self
 
     def __str__(self) -> str:
         aside = ", ".join(part for part in (self.on, self.why) if part)
@@ -83,9 +93,59 @@ class RetryLater(SiltError):
 class Held(SiltError):
     """Going on could lose or double a row; `rule` names the section of DESIGN that says so."""
 
-    def __init__(self, what: str, *, rule: str, on: str = "", why: str = "", hint: str = "") -> None:
-        super().__init__(what, on=on, why=why, hint=hint)
+    def __init__(
+        self, what: str, *, rule: str, on: str = "", why: str = "", hint: str = "", setting: str = ""
+    ) -> None:
+        super().__init__(what, on=on, why=why, hint=hint, setting=setting)
         self.rule: Final = rule
+
+
+class Several(SiltError):
+    """More than one thing is wrong; whoever does not ask for `each` is told the first of `errors`."""
+
+    def __init__(self, errors: tuple[SiltError, ...]) -> None:
+        first = errors[0]
+        super().__init__(first.what, on=first.on, why=first.why, hint=first.hint, setting=first.setting)
+        self.errors: Final = errors
+
+
+def each(error: SiltError) -> Iterator[SiltError]:
+    """The errors that `error` stands for: itself, or those of a `Several`."""
+    if isinstance(error, Several):
+        yield from error.errors
+    else:
+        yield error
+
+
+class Wrong:
+    """Collects what is wrong, so that all of it can be told at once.
+
+    `with wrong:` keeps what the block raises; what follows the block goes on.
+    """
+
+    def __init__(self) -> None:
+        self.errors: list[SiltError] = []
+
+    def add(self, error: SiltError) -> None:
+        self.errors.extend(each(error))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if isinstance(error, SiltError):
+            self.add(error)
+            return True
+        return False
+
+    def raise_all(self) -> None:
+        """Raise what there is: nothing, the one error, or `Several`."""
+        if len(self.errors) == 1:
+            raise self.errors[0]
+        if self.errors:
+            raise Several(tuple(self.errors))
 
 
 class Misfit(UserError):

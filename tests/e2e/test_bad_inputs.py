@@ -90,8 +90,6 @@ class Bad:
 
 
 CHECK = "check the path; silt never creates a source"
-SAID = r"silt.yaml:\d+:\d+ says it"
-NAMED = r"silt.yaml:\d+:\d+ names it"
 MALFORMED = r"the database is corrupt \({{}}/{}.db, .*malformed\)"
 RECOVER = "sqlite3's `.recover` or a backup restores it"
 BAD = {
@@ -120,10 +118,10 @@ BAD = {
         "this is not a file ({}/folder.db)",
         "a source is a SQLite file, or a glob such as /data/*.db",
     ),
-    "empty_file": Bad("empty.db", "", "no table 'readings' ({}/empty.db)", NAMED),
-    "no_table": Bad(
-        "app.db", "table: reading", "no table 'reading' ({}/app.db)", r"silt.yaml:\d+:\d+ names it"
+    "empty_file": Bad(
+        "empty.db", "", "no table 'readings' ({}/empty.db)", "`silt plan` lists the streams of a pattern"
     ),
+    "no_table": Bad("app.db", "table: reading", "no table 'reading' ({}/app.db)", "did you mean 'readings'?"),
     "no_cursor": Bad(
         "app.db",
         "cursor: idd",
@@ -134,50 +132,50 @@ BAD = {
         "app.db",
         "columns: {w: {rename: x}}",
         "columns names column 'w', which table 'readings' does not have",
-        NAMED,
+        "",
     ),
     "no_selected": Bad(
         "app.db",
         "select: [id, vv]",
         "select names column 'vv', which table 'readings' does not have",
-        r"silt.yaml:\d+:\d+ names it; did you mean 'v'\?",
+        "did you mean 'v'?",
     ),
     "no_partition": Bad(
         "app.db",
         "partition_by: [day]",
         "partition_by names 'day', which is no column of the lake",
-        NAMED,
+        "",
     ),
     "where_column": Bad(
         "app.db",
         'where: "quality > 0"',
         "`where` is refused by SQLite: no such column: quality (quality > 0; {}/app.db)",
-        SAID,
+        "",
     ),
     "where_syntax": Bad(
         "app.db",
         'where: "id >"',
         '`where` is refused by SQLite: near ")": syntax error (id >; {}/app.db)',
-        SAID,
+        "",
     ),
     "where_breaks_out": Bad(
         "app.db",
         "where: \"v = 'a') or (1\"",
         "`where` is not one condition: a `)` has no `(` (v = 'a') or (1)",
-        SAID,
+        "",
     ),
     "where_quotes": Bad(
         "app.db",
         """where: '"vv" > 0'""",
         '`where` is not one condition: "vv" is no column of readings, and a text stands in single quotes '
         '("vv" > 0)',
-        SAID,
+        "",
     ),
     "where_parameter": Bad(
         "app.db",
         'where: "id > ?"',
         "`where` is not one condition: ? is a parameter, and nothing is bound to it (id > ?)",
-        SAID,
+        "",
     ),
     "misfit": Bad(
         "misfit.db",
@@ -305,7 +303,7 @@ def test_each_bad_input_fails_its_stream_with_one_clear_error(told: Told, name: 
     stream = told.stream(name)
     assert stream["state"] == "failing"
     assert says(BAD[name].error, stream["error"], told.folder), stream["error"]
-    assert says(BAD[name].hint, stream["hint"], told.folder), stream["hint"]
+    assert says(BAD[name].hint, stream["hint"] or "", told.folder), stream["hint"]
     assert stream["error_kind"] == BAD[name].kind
     assert (stream["rows"], stream["batches"]) == (0, 0)
     assert not (told.folder / "lake" / name / "_delta_log" / f"{1:020}.json").exists()
@@ -326,9 +324,43 @@ def test_the_text_says_it_too(told: Told, name: str) -> None:
     stream = told.stream(name)
     said = plain(told.text)
     assert (
-        f"x {name} failed: {plain(stream['error'])} Nothing written, none lost. {plain(stream['hint'])}"
-        in said
-    )
+        f"x {name} failed: {shown(stream)}{plain(stream['error'])} Nothing written, none lost. "
+        f"{plain(stream['hint'] or '')}"
+    ).strip() in said
+
+
+def shown(stream: dict[str, Any]) -> str:
+    """The place as text has it before a sentence; nothing of what may be right by itself later."""
+    place = stream["place"]
+    if place is None or stream["error_kind"] == "retry":
+        return ""
+    return f"{place['file']}:{place['line']}:{place['column']}: "
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_the_place_is_where_the_manifest_names_it(told: Told, name: str) -> None:
+    """Run and plan point at the very word: the source's path, the table, the column, the condition."""
+    bad, stream = BAD[name], told.stream(name)
+    assert stream["place"] == told.planned(name)["place"]
+    lines = (told.folder / "silt.yaml").read_text().splitlines()
+    place = stream["place"]
+    here = lines[place["line"] - 1][place["column"] - 1 :]
+    wanted = POINTS_AT.get(name, f"./{bad.source}")
+    assert here.startswith(wanted), here
+
+
+POINTS_AT = {
+    "empty_file": "readings}",
+    "no_table": "reading}",
+    "no_cursor": "idd}",
+    "no_column": "w: {",
+    "no_selected": "vv]",
+    "no_partition": "day]",
+    **{name: bad.settings.removeprefix("where: ") for name, bad in BAD.items() if name.startswith("where")},
+    "misfit": "misfit:",
+    "type": "date}",
+}
+"""What stands at the place of a bad stream's error, where that is not its source's path."""
 
 
 def test_the_good_stream_goes_on(told: Told) -> None:
@@ -414,7 +446,7 @@ def test_one_bad_database_of_a_glob_stops_no_other(tmp_path: Path) -> None:
     got = sorted((row["_silt_database"], row["id"]) for row in lake(tmp_path / "lake" / "readings"))
     assert got == [(name, i) for name in ("acme", "cyan") for i in IDS]
     text = plain(silt("run", "silt.yaml", "--once", cwd=tmp_path).stdout)
-    assert "x readings failed: this is not a SQLite database" in text
+    assert "x readings failed: silt.yaml:3:8: this is not a SQLite database" in text
 
 
 # --- between plan and run -------------------------------------------------------------------------

@@ -106,8 +106,8 @@ def _standing(
 
     known = last.stream(entry.plan.stream.name) if last else None
     lake = _lake(entry.plan, handles, now)
-    words = failure.data(entry.error)
-    error, hint = words["error"], words["hint"]
+    met = entry.error
+    error, hint = (failure.located(met, entry.place), met.hint or None) if met else (None, None)
     state: str = entry.state
     if error is None and running and known and known.state in ("failing", "held", "running"):
         state, error, hint = known.state, known.error, known.hint  # what a cycle met, planning need not

@@ -1,4 +1,4 @@
-"""`silt validate`: is a manifest right? All problems at once, nothing touched."""
+"""`silt validate`: is a manifest right? All problems at once, nothing written, and touched only if asked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from silt.cli.options import AsJson
 from silt.cli.paths import manifest_path
 
 if TYPE_CHECKING:
-    from silt.manifest.model import Problem
+    from silt.manifest.model import Manifest, Problem
 
 
 def validate(
@@ -27,20 +27,29 @@ def validate(
     form: Annotated[
         str, typer.Option("--format", metavar="text|json|github", help="How to print problems.")
     ] = "text",
+    connect: Annotated[
+        bool,
+        typer.Option(
+            "--connect", help="Look at sources and targets too, without writing: what plan refuses."
+        ),
+    ] = False,
     no_env: Annotated[
         bool, typer.Option("--no-env", help="Accept ${VARIABLES} that are not set here, as in CI.")
     ] = False,
 ) -> int:
     """Check manifests: every problem at once, with its line and what to write instead.
 
-    Touches no source, target or secret.
+    Touches no source, target or secret, unless --connect: then names of tables and columns, cursors,
+    conditions, types and what the lake holds are checked as well.
 
-    Examples:  [cyan]silt validate plant.yaml[/]   [cyan]silt validate *.yaml --no-env --format github[/]
+    Examples:  [cyan]silt validate plant.yaml --connect[/]   [cyan]silt validate *.yaml --format github[/]
     """
     if form not in ("text", "json", "github"):
         raise typer.BadParameter(f"--format is {form!r}, and knows text, json, github")
+    if connect and no_env:
+        raise typer.BadParameter("--connect needs the variables that --no-env does without")
     named = paths or [manifest_path(None)]
-    checked = [(path, *_check(path, require_env=not no_env)) for path in named]
+    checked = [(path, *_check(path, require_env=not no_env, connect=connect)) for path in named]
     problems = [problem for _, found, _ in checked for problem in found]
     warnings = [warning for _, _, warned in checked for warning in warned]
     good = [path for path, found, _ in checked if not found]
@@ -48,7 +57,7 @@ def validate(
     return 1 if problems else 0
 
 
-def _check(path: str, *, require_env: bool) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+def _check(path: str, *, require_env: bool, connect: bool) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
     """What is wrong in the manifest at `path`, and what is only worth a warning."""
     from silt import manifest
     from silt.errors import SiltError
@@ -57,12 +66,24 @@ def _check(path: str, *, require_env: bool) -> tuple[tuple[Problem, ...], tuple[
     from silt.report import failure
 
     try:
-        return (), manifest.load(manifest_path(path), require_env=require_env, open_secrets=False).warnings
+        loaded = manifest.load(manifest_path(path), require_env=require_env, open_secrets=connect)
+        return _refused(loaded) if connect else (), loaded.warnings
     except ManifestInvalid as error:
         return error.problems, ()
     except SiltError as error:
         words = failure.sentence(error)
         return (Problem(file=path, line=0, column=0, pointer="", message=words, hint=error.hint),), ()
+
+
+def _refused(loaded: Manifest) -> tuple[Problem, ...]:
+    """What planning refuses, seen from the sources and targets as they are; nothing is written."""
+    from silt import observe
+    from silt.report import problems
+
+    with observe.Handles(loaded, mend=False) as handles:
+        planned = observe.look(loaded, handles)
+        outlooks = observe.outlook(planned, handles, budget=0)
+        return problems.of_plan(planned, outlooks, observe.denied(planned))
 
 
 def _tell(good: list[str], paths: int, problems: list[Problem], warnings: list[Problem], form: str) -> None:

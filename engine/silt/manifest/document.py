@@ -79,21 +79,26 @@ class Document:
     def place(self, path: Path) -> Place:
         """Where the value at `path` stands."""
         mark = self.mark(path)
-        return Place(file=mark.file, line=mark.line, column=mark.column)
+        return self._place(path, mark.file, mark.line, mark.column)
 
     def key_place(self, path: Path) -> Place:
         """Where the key of the value at `path` stands."""
         mark = self.mark(path)
-        return Place(file=mark.file, line=mark.key_line, column=mark.key_column)
+        return self._place(path, mark.file, mark.key_line, mark.key_column)
+
+    def _place(self, path: Path, file: str, line: int, column: int) -> Place:
+        return Place(
+            file=file,
+            line=line,
+            column=column,
+            pointer=self.pointers.get(path) or pointer(path),
+            source_line=line_at(self.lines[file], line),
+            variables=self.variables.get(path, ()),
+        )
 
     def problem(self, path: Path, message: str, hint: str = "", *, at_key: bool = False) -> Problem:
         """A problem with the value at `path`, or with its key."""
-        mark = self.mark(path)
-        line, column = (mark.key_line, mark.key_column) if at_key else (mark.line, mark.column)
-        where = self.pointers.get(path) or pointer(path)
-        if self.variables.get(path):
-            message += f" (from the environment: {', '.join(self.variables[path])})"
-        return problem_at(mark.file, self.lines[mark.file], line, column, where, message, hint)
+        return (self.key_place(path) if at_key else self.place(path)).problem(message, hint)
 
 
 def pointer(path: Path) -> str:
@@ -111,10 +116,15 @@ def problem_at(
     file: str, lines: tuple[str, ...], line: int, column: int, where: str, message: str, hint: str
 ) -> Problem:
     """A problem with the line that it names."""
-    written = lines[line - 1] if 0 < line <= len(lines) else ""
+    written = line_at(lines, line)
     return Problem(
         file=file, line=line, column=column, pointer=where, message=message, hint=hint, source_line=written
     )
+
+
+def line_at(lines: tuple[str, ...], line: int) -> str:
+    """The line of that number, from 1; nothing where there is none."""
+    return lines[line - 1] if 0 < line <= len(lines) else ""
 
 
 def split_lines(text: str) -> tuple[str, ...]:

@@ -6,23 +6,49 @@ rest of silt sees.  Durations are seconds (float), sizes are bytes (int), paths 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from silt.errors import Secret
+from silt.errors import Secret, SiltError
 from silt.shapes import Mask
 
 Scalar = str | int | float | bool | None
 
+_LAST_STEP = re.compile(r"(\[\d+\]|\.[^.]*|[^.]*)\Z")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where something was written: `line` and `column` from 1."""
+    """Where something was written: `line` and `column` from 1; `pointer` its dotted name.
+
+    `source_line` is the line itself; `variables` those of the environment that gave the value.
+    """
 
     file: str
     line: int
     column: int
+    pointer: str = ""
+    source_line: str = field(default="", repr=False)
+    variables: tuple[str, ...] = ()
+
+    def problem(self, message: str, hint: str = "") -> Problem:
+        """A problem with what is written here."""
+        if self.variables:
+            message += f" (from the environment: {', '.join(self.variables)})"
+        return Problem(
+            file=self.file,
+            line=self.line,
+            column=self.column,
+            pointer=self.pointer,
+            message=message,
+            hint=hint,
+            source_line=self.source_line,
+        )
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +69,14 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A SQLite database or a glob of them; `busy_timeout` in seconds."""
+    """A SQLite database or a glob of them; `busy_timeout` in seconds; `place` is where its path stands."""
 
     name: str
     path: str
     exclude: tuple[str, ...] = ()
     busy_timeout: float = 5.0
     immutable: bool = False
+    place: Place | None = field(default=None, compare=False, repr=False)
 
     @property
     def is_glob(self) -> bool:
@@ -58,11 +85,12 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A root URI (a local one is an absolute path) and what opens it."""
+    """A root URI (a local one is an absolute path) and what opens it; `place` is where the URI stands."""
 
     name: str
     uri: str
     storage_options: Mapping[str, str | Secret] = field(default_factory=dict)
+    place: Place | None = field(default=None, compare=False, repr=False)
 
     @property
     def is_local(self) -> bool:
@@ -136,7 +164,8 @@ class Stream:
     says that it was there.  `lineage` None means the default of
     DESIGN 7; an empty tuple is `lineage: none`.  `description` and `properties` (name, value) are the
     Delta table's; None and () leave what is there.  `places` maps a dotted setting (`cursor`,
-    `columns.ts.type`) to where it was written, for problems found later.
+    `columns.ts.type`, `select[1]`; `source.path`, `target.uri`) to where it was written, for problems
+    found later; `` is the stream itself.
     """
 
     name: str
@@ -169,6 +198,16 @@ class Stream:
     def path_for(self, database: str) -> str:
         """The Delta table's path under the target's URI for one database."""
         return self.into.replace("{database}", database)
+
+    def place(self, setting: str) -> Place | None:
+        """Where `setting` was written, else what would hold it, else the stream itself."""
+        while setting and setting not in self.places:
+            setting = _LAST_STEP.sub("", setting)
+        return self.places.get(setting)
+
+    def place_of(self, error: SiltError | None) -> Place | None:
+        """Where the setting that `error` is about was written; None for one that is about none."""
+        return self.place(error.setting) if error is not None and error.setting else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

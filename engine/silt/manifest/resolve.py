@@ -83,6 +83,7 @@ def _source(written: Written, name: str, body: Plain) -> Source:
         exclude=tuple(absolute(pattern, written.base) for pattern in settings.get("exclude") or ()),
         busy_timeout=duration(settings.get("busy_timeout") or "5s"),
         immutable=bool(settings.get("immutable")),
+        place=written.document.place(where),
     )
 
 
@@ -108,7 +109,12 @@ def _target(written: Written, name: str, body: Plain) -> Target:
     broken = next((c for c in place if c in BREAKS_PATHS), None)
     if broken:
         written.complain(where, f"{place!r} holds {broken!r}, which delta-rs cannot have in a path")
-    return Target(name=name, uri=place, storage_options=_options(written, name, settings, storage))
+    return Target(
+        name=name,
+        uri=place,
+        storage_options=_options(written, name, settings, storage),
+        place=written.document.place(where),
+    )
 
 
 def root(uri: str, base: FilePath) -> str:

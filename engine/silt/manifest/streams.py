@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from silt.errors import Secret
@@ -110,7 +110,7 @@ def resolve(draft: Draft, stacked: Stacked) -> tuple[Stream | None, list[Problem
         tags=tuple(settings.get("tags") or ()),
         enabled=settings.get("enabled") is not False,
         separates_nodes="{node}" in (settings.get("into") or ""),
-        places=_places(draft, stacked),
+        places=_places(draft, stacked, target),
     )
     return (None if settings.problems else stream), settings.problems
 
@@ -122,12 +122,40 @@ def ignored_slots(stacked: Stacked) -> tuple[Slot, ...]:
     return tuple(slot for slot in stacked.settings if slot[0] in unused)
 
 
-def _places(draft: Draft, stacked: Stacked) -> dict[str, Place]:
-    places = {".".join(slot): draft.document.place(s.path) for slot, s in stacked.settings.items()}
-    places[""] = draft.document.key_place(draft.rule.path)
+def _places(draft: Draft, stacked: Stacked, target: Target) -> dict[str, Place]:
+    """Where each setting stands: what holds it, itself, and what it holds."""
+    document, home = draft.document, draft.rule.path
+    places: dict[str, Place] = {}
+    for slot, setting in stacked.settings.items():
+        for depth in range(1, len(slot)):
+            above = setting.path[: depth - len(slot)]
+            places.setdefault(".".join(slot[:depth]), document.key_place(above))
+        for name, path in _within(".".join(slot), setting.path, setting.value):
+            places[_spelled_out(name)] = document.place(path)
+    places[""] = document.key_place(home)
     for key in OWN:
-        places[key] = draft.document.place((*draft.rule.path, key))
-    return places
+        own = (*home, key)
+        places[key] = document.place(own) if own in document.marks else places[""]
+    declared = {"source.path": draft.source.place, "target.uri": target.place}
+    return places | {name: place for name, place in declared.items() if place is not None}
+
+
+def _spelled_out(name: str) -> str:
+    """The columns of a cursor have one name, however short it was written: `cursor.columns[0]`."""
+    if name == "cursor.column":
+        return "cursor.columns[0]"
+    return name.replace("cursor[", "cursor.columns[", 1) if name.startswith("cursor[") else name
+
+
+def _within(name: str, path: Path, value: Plain) -> Iterator[tuple[str, Path]]:
+    """A value and all inside it: (`cursor`, path), (`cursor.column`, path), (`select[1]`, path)."""
+    yield name, path
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _within(f"{name}.{key}", (*path, key), inner)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _within(f"{name}[{index}]", (*path, index), inner)
 
 
 def _report_ties(settings: _Settings) -> None:

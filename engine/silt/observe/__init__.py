@@ -18,7 +18,7 @@ from silt.observe.look import (
     known,
     slice_columns,
 )
-from silt.observe.outlook import outlook
+from silt.observe.outlook import denied, outlook
 from silt.observe.seen import look
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "check_foreign",
     "check_schema",
     "check_slice",
+    "denied",
     "examine",
     "known",
     "look",

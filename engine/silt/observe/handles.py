@@ -38,11 +38,15 @@ class Lake:
 
 
 class Handles:
-    """Connections to databases and handles of tables, kept while a process runs; `close()` frees all."""
+    """Connections to databases and handles of tables, kept while a process runs; `close()` frees all.
 
-    def __init__(self, manifest: Manifest) -> None:
+    Without `mend`, what a power cut tore is left as it is: nothing at all is written.
+    """
+
+    def __init__(self, manifest: Manifest, *, mend: bool = True) -> None:
         memory.settle()
         self.manifest = manifest
+        self._mend = mend
         self._lock = threading.Lock()
         self._idle: dict[str, list[Connection]] = {}
         self._lakes: dict[str, Lake] = {}
@@ -105,7 +109,7 @@ class Handles:
         lake = self._lake(at, into)
         with lake.lock:
             first = not lake.checked
-            if first and at.is_local:
+            if first and at.is_local and self._mend:
                 lake.notes.extend(target.check_at_start(lake.uri))
             lake.checked = True  # only now: a check that held must hold the next cycle too
             if lake.table is None:

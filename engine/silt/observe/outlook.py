@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from silt import target
 from silt.errors import Held, SiltError
 from silt.manifest.model import Stream
 from silt.observe.claim import check_foreign, unclaimed
@@ -68,8 +69,11 @@ class _Sum:
 
 
 def outlook(plan: Plan, handles: Handles, *, budget: float = 2.0) -> tuple[Outlook, ...]:
-    """For every stream of `plan` what a cycle would do; `budget` seconds bound the counting of all."""
-    deadline = time.monotonic() + budget
+    """For every stream of `plan` what a cycle would do; `budget` seconds bound the counting of all.
+
+    A budget of 0 counts nothing: it tells what stops a stream.
+    """
+    deadline = time.monotonic() + budget if budget else 0.0
     return tuple(_stream(stream, handles, deadline) for stream in plan.streams)
 
 
@@ -100,6 +104,7 @@ def _outlook(plan: StreamPlan, total: _Sum) -> Outlook:
         actions=tuple(total.actions),
         notes=(*plan.notes, *total.notes, *_older(total), *total.waits),
         error=error,
+        also=tuple(other for other in total.errors if other is not error),
     )
 
 
@@ -178,6 +183,8 @@ def _part(
 ) -> None:
     origin = handles.manifest.source(stream.source)
     with handles.connection(origin, part.database.path) as connection, connection.snapshot():
+        if stream.mode == "overwrite" and not deadline:
+            return
         if stream.mode == "overwrite":
             _replaced(part, standing, connection, total)
         else:
@@ -218,6 +225,18 @@ def _verdict(part: Part, seen: Look, total: _Sum) -> None:
             total.act(Action(kind="reread", text=f"compare {rows:,} rows with the slice"))
     if seen.evidence.deferred:
         total.act(Action(kind="defer", text=f"defer {seen.evidence.deferred:,} rows of the future"))
+
+
+def denied(plan: Plan) -> dict[str, SiltError]:
+    """Of the streams whose tables could not be written, by name, why not: asked without writing."""
+    found: dict[str, SiltError] = {}
+    for stream in plan.streams:
+        for table in stream.tables:
+            try:
+                target.check_writable(table.uri, {})
+            except SiltError as error:
+                found.setdefault(stream.stream.name, error.about("into" if table.exists else "target.uri"))
+    return found
 
 
 def _alone(connection: Connection) -> Snapshot:

@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 
 from silt import manifest as manifests
 from silt import target
-from silt.errors import Contended, SiltError, UserError
+from silt.errors import Contended, SiltError, UserError, Wrong
 from silt.manifest.model import Manifest, Source, Stream, Target
 from silt.manifest.options import BREAKS_PATHS
 from silt.observe.handles import Handles
-from silt.plan.build import build, state_of
+from silt.plan.build import build, failed
 from silt.plan.cursor import recorded_rule
 from silt.plan.model import LakeColumn, Plan, Seen, SeenDatabase, SeenLake, StreamPlan
-from silt.plan.places import column_place, place
 from silt.plan.verdict import definition
 from silt.position import app_id, decode, parse_app
 from silt.shapes import CursorChoice, Database, Table, TableCensus, ascii_lower
@@ -65,7 +64,7 @@ def _reflect_one(origin: Source, database: Database, handles: Handles) -> _Refle
             version = connection.schema_version()  # before: a change in between shows as one to come
             return _Reflected(database=database, tables=reflect(connection), schema_version=version)
     except SiltError as error:
-        return _Reflected(database=database, error=error)
+        return _Reflected(database=database, error=error.about("source.path"))
 
 
 def _patternable(reflected: Sequence[_Reflected]) -> tuple[str, ...]:
@@ -114,7 +113,7 @@ def _sources(
         try:
             reflected[origin.name] = _reflect(origin, handles)
         except SiltError as error:
-            errors[origin.name] = error
+            errors[origin.name] = error.about("source.path")
             reflected[origin.name] = ()
     return reflected, errors
 
@@ -133,29 +132,23 @@ def _plan(
     manifest: Manifest,
     handles: Handles,
     reflected: Mapping[str, tuple[_Reflected, ...]],
-    failed: tuple[Mapping[str, SiltError], dict[str, SiltError]],
+    known: tuple[Mapping[str, SiltError], dict[str, SiltError]],
     sharing: Mapping[tuple[str, str], list[str]],
 ) -> StreamPlan:
-    """One stream's plan; `failed` are the sources and the targets that cannot be reached, by name.
+    """One stream's plan; `known` are the sources and the targets that cannot be reached, by name.
 
     A store that does not answer is asked once: sixty streams would wait for it sixty times.
     """
-    errors, dead = failed
-    error = errors.get(stream.source) or dead.get(stream.target)
-    if stream.enabled and error is not None:
-        return StreamPlan(stream=stream, state="failing", error=error)
+    errors, dead = known
     origin = manifest.source(stream.source)
     at = manifest.target(stream.target)
-    try:
-        found = _lakes(stream, at, handles, reflected[stream.source]) if stream.enabled else {}
-        databases = tuple(_see(stream, r, manifest, origin, handles, found) for r in reflected[stream.source])
-    except Unreachable as silent:
-        dead[stream.target] = Unreachable(silent.what, on=at.uri, why=silent.why, hint=silent.hint)
-        return StreamPlan(stream=stream, state="failing", error=silent)
-    except SiltError as wrong:
-        return StreamPlan(stream=stream, state=state_of(wrong), error=wrong)
+    wrong = Wrong()
+    if stream.enabled and stream.source in errors:
+        wrong.add(errors[stream.source])
+    found = _lakes(stream, at, handles, reflected[stream.source], dead) if stream.enabled else {}
+    databases = tuple(_see(stream, r, manifest, origin, handles, found) for r in reflected[stream.source])
     others = tuple(n for n in sharing.get((stream.target, stream.into), ()) if n != stream.name)
-    return build(
+    planned = build(
         Seen(
             stream=stream,
             manifest=manifest.name,
@@ -163,31 +156,45 @@ def _plan(
             remote=not at.is_local,
             several=origin.is_glob,
             databases=databases,
-            lakes={into: lake for into, lake in found.items() if isinstance(lake, SeenLake)},
+            lakes={into: lake if isinstance(lake, SeenLake) else _ABSENT for into, lake in found.items()},
             shared=others,
         )
     )
+    return failed(stream, (*wrong.errors, *planned.errors)) if wrong.errors else planned
+
+
+_ABSENT = SeenLake(uri="")
+"""In the place of a table that cannot be seen: what the stream says is checked as if there were none yet."""
 
 
 def _lakes(
-    stream: Stream, at: Target, handles: Handles, reflected: Sequence[_Reflected]
+    stream: Stream,
+    at: Target,
+    handles: Handles,
+    reflected: Sequence[_Reflected],
+    dead: dict[str, SiltError],
 ) -> dict[str, SeenLake | SiltError]:
     """Each table of the stream by its path, or why it cannot be seen: that stops its databases alone."""
     paths = dict.fromkeys(stream.path_for(r.database.name) for r in reflected)
-    return {into: _lake_or_error(at, into, handles) for into in paths}
+    return {into: dead.get(stream.target) or _lake_or_error(at, into, handles, dead) for into in paths}
 
 
-def _lake_or_error(at: Target, into: str, handles: Handles) -> SeenLake | SiltError:
+def _lake_or_error(
+    at: Target, into: str, handles: Handles, dead: dict[str, SiltError]
+) -> SeenLake | SiltError:
     broken = next((c for c in into if c in BREAKS_PATHS), None)
     if broken is not None:
         what = f"the table's path {into!r} holds {broken!r}, which delta-rs cannot have in a path"
-        return UserError(what, hint="rename the database's file, or leave {database} out of `into`")
+        hint = "rename the database's file, or leave {database} out of `into`"
+        return UserError(what, hint=hint, setting="into")
     try:
         return _see_lake(at, into, handles)
-    except Unreachable:
-        raise
+    except Unreachable as silent:
+        known = Unreachable(silent.what, on=at.uri, why=silent.why, hint=silent.hint)
+        dead[at.name] = known.about("target.uri")
+        return silent.about("target.uri")
     except SiltError as error:
-        return error
+        return error.about("into")
 
 
 def _see_lake(at: Target, into: str, handles: Handles) -> SeenLake:
@@ -235,16 +242,18 @@ def _see(
     except SiltError as error:
         return SeenDatabase(database=database, error=error)
     if table is None:
-        return SeenDatabase(database=database)
+        others = tuple(t.name for t in reflected.tables if t.kind in ("table", "view"))
+        return SeenDatabase(database=database, others=others)
     if table.kind in ("virtual", "shadow") or (table.note and not table.columns):
         return SeenDatabase(database=database, error=_unreadable(table, database))
     try:
-        lake = lakes[stream.path_for(database.name)]
-        if isinstance(lake, SiltError):
-            return SeenDatabase(database=database, error=lake)
+        found = lakes[stream.path_for(database.name)]
+        lake = found if isinstance(found, SeenLake) else _ABSENT
         app = app_id(manifest=manifest.name, node=manifest.node, stream=stream.name, database=database.name)
         recorded = lake.definitions.get(app, ())
         seen = _examine(stream, database, table, origin, handles, lake, recorded)
+        if isinstance(found, SiltError):
+            return replace(seen, error=found, also=seen.errors)
         return replace(seen, schema_version=reflected.schema_version)
     except SiltError as error:
         return SeenDatabase(database=database, error=error)
@@ -255,12 +264,15 @@ def _relation(stream: Stream, reflected: _Reflected, origin: Source, handles: Ha
     if stream.query is None:
         return reflected.table(stream.table)
     with handles.connection(origin, reflected.database.path) as connection:
-        return query.derive(connection, stream.name, stream.query, hint=place(stream, "query", "says"))
+        return query.derive(connection, stream.name, stream.query)
 
 
 def _unreadable(table: Table, database: Database) -> SiltError:
     return UserError(
-        f"table {table.name!r} cannot be read as a stream", on=database.path, why=table.note or table.kind
+        f"table {table.name!r} cannot be read as a stream",
+        on=database.path,
+        why=table.note or table.kind,
+        setting="table",
     )
 
 
@@ -273,19 +285,32 @@ def _examine(
     lake: SeenLake,
     recorded: tuple[str, ...],
 ) -> SeenDatabase:
+    wrong = Wrong()
+    choice: CursorChoice | None = None
     with handles.connection(origin, database.path) as connection:
-        if stream.where is not None:
-            condition.check(connection, table, stream.where, hint=place(stream, "where", "says"))
+        with wrong:
+            if stream.where is not None:
+                condition.check(connection, table, stream.where)
         expressions = tuple((rule.name, rule.expr) for rule in stream.columns if rule.expr is not None)
         for name, expr in expressions:
-            hint = column_place(stream, "columns", name, "says")
-            expression.check(connection, table, name, expr, hint=hint)
+            with wrong:
+                expression.check(connection, table, name, expr)
+        if wrong.errors:  # the census asks for the values of every expression
+            expressions = ()
         pinned = lake.exists and bool(recorded)
         counts = census(connection, table, _SAMPLE if pinned else _FIRST_SAMPLE, expressions)
         if stream.mode == "append" and not pinned:
             counts = probed(connection, table, counts)
-    choice = _choose(stream, table, counts, recorded) if stream.mode == "append" else None
-    return SeenDatabase(database=database, table=table, census=counts, choice=choice)
+    with wrong:
+        choice = _choose(stream, table, counts, recorded) if stream.mode == "append" else None
+    return SeenDatabase(
+        database=database,
+        table=table,
+        census=counts,
+        choice=choice,
+        error=next(iter(wrong.errors), None),
+        also=tuple(wrong.errors[1:]),
+    )
 
 
 def _choose(stream: Stream, table: Table, counts: TableCensus, recorded: tuple[str, ...]) -> CursorChoice:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 
-from silt.errors import Held, SiltError, UserError
+from silt.errors import Held, SiltError, UserError, Wrong
 from silt.manifest.model import Stream
+from silt.manifest.problems import did_you_mean
 from silt.plan.cursor import check_exposed, check_rowid, settle
 from silt.plan.fields import (
     LINEAGE,
@@ -32,19 +33,47 @@ from silt.plan.model import (
     StreamPlan,
     TablePlan,
 )
-from silt.plan.places import column_place, place
 from silt.position import app_id
 from silt.shapes import CursorChoice, Extract, Field, Order, Table
 
 
 def build(seen: Seen) -> StreamPlan:
-    """What would be done for one stream; an error in it becomes the plan's own, never an exception."""
+    """What would be done for one stream; errors in it become the plan's own, never an exception.
+
+    Every error, not the first: a database with one stops no other, a stream with one stops whole.
+    """
     if not seen.stream.enabled:
         return StreamPlan(stream=seen.stream, state="disabled")
-    try:
-        return _build(seen)
-    except SiltError as error:
-        return StreamPlan(stream=seen.stream, state=state_of(error), error=error)
+    broken = [error for d in seen.databases for error in d.errors]
+    usable = [d for d in seen.databases if d.table is not None and d.error is None]
+    readable = usable or [d for d in seen.databases if d.table is not None]
+    wrong = Wrong()
+    with wrong:
+        _check_names(seen, readable)
+    settled = [_settled_or_not(d, seen, wrong) for d in readable]
+    tables = [_table(seen, into, group, wrong) for into, group in _by_table(seen, settled)]
+    if wrong.errors or (broken and not usable):
+        return failed(seen.stream, (*wrong.errors, *broken))
+    if not usable:
+        return _nothing_to_read(seen)
+    if unknown := untyped(seen, usable):
+        return _typeless(seen, unknown, broken)
+    return StreamPlan(
+        stream=seen.stream,
+        state=state_of(broken[0]) if broken else "ok",
+        cursor=settled[0].choice,
+        tables=tuple(table for table, _ in filter(None, tables)),
+        notes=tuple(dict.fromkeys((*_missing(seen), *(note for _, note in filter(None, tables) if note)))),
+        error=broken[0] if broken else None,
+        also=tuple(broken[1:]),
+        found=tuple(d.database.name for d in seen.databases),
+    )
+
+
+def failed(stream: Stream, errors: Sequence[SiltError]) -> StreamPlan:
+    """The plan of a stream that cannot be carried out: nothing is done, and the first error is told first."""
+    first, *also = dict.fromkeys(errors)
+    return StreamPlan(stream=stream, state=state_of(first), error=first, also=tuple(also))
 
 
 def state_of(error: SiltError) -> State:
@@ -52,54 +81,28 @@ def state_of(error: SiltError) -> State:
     return "held" if isinstance(error, Held) else "failing"
 
 
-def _build(seen: Seen) -> StreamPlan:
-    usable = tuple(d for d in seen.databases if d.table is not None)
-    broken = next((d.error for d in seen.databases if d.error is not None), None)
-    if not usable:
-        return _nothing_to_read(seen, broken)
-    _check_names(seen, usable)
-    if unknown := untyped(seen, usable):
-        return _typeless(seen, unknown, broken)
-    settled = tuple(_settled(d, seen) for d in usable)
-    tables = tuple(_table(seen, into, group) for into, group in _by_table(seen, settled))
-    notes = tuple(dict.fromkeys((*_missing(seen), *(note for _, note in tables if note))))
-    return StreamPlan(
-        stream=seen.stream,
-        state=state_of(broken) if broken else "ok",
-        cursor=settled[0].choice,
-        tables=tuple(table for table, _ in tables),
-        notes=notes,
-        error=broken,
-        found=tuple(d.database.name for d in seen.databases),
-    )
-
-
-def _nothing_to_read(seen: Seen, broken: SiltError | None) -> StreamPlan:
-    if broken is not None:
-        return StreamPlan(stream=seen.stream, state=state_of(broken), error=broken)
+def _nothing_to_read(seen: Seen) -> StreamPlan:
     if not seen.databases:
         return StreamPlan(stream=seen.stream, state="waiting", notes=("no file matches yet",))
     if seen.several:
         return StreamPlan(stream=seen.stream, state="waiting", notes=_missing(seen))
-    raise UserError(
+    (only,) = seen.databases
+    missing = UserError(
         f"no table {seen.stream.table!r}",
-        on=seen.databases[0].database.path,
-        hint=place(seen.stream, "table") or "`silt plan` lists the streams of a pattern",
+        on=only.database.path,
+        hint=did_you_mean(seen.stream.table, only.others) or "`silt plan` lists the streams of a pattern",
+        setting="table",
     )
+    return failed(seen.stream, (missing,))
 
 
-def _typeless(seen: Seen, names: Sequence[str], broken: SiltError | None) -> StreamPlan:
+def _typeless(seen: Seen, names: Sequence[str], broken: Sequence[SiltError]) -> StreamPlan:
     """A table made now would have text where numbers will come."""
     columns = "; ".join(f"{name}: {{type: ...}}" for name in names)
     note = f"no row yet shows the types of {', '.join(names)}; `columns: {{{columns}}}` says them"
-    state = state_of(broken) if broken else "waiting"
-    return StreamPlan(stream=seen.stream, state=state, notes=(note,), error=broken)
-
-
-def _meant(name: str, known: Iterable[str], place: str) -> str:
-    """Where the name is written, and the closest of what there is."""
-    close = get_close_matches(name, list(known), 1)
-    return "; ".join(part for part in (place, f"did you mean {close[0]!r}?" if close else "") if part)
+    if broken:
+        return replace(failed(seen.stream, broken), notes=(note,))
+    return StreamPlan(stream=seen.stream, state="waiting", notes=(note,))
 
 
 def _missing(seen: Seen) -> tuple[str, ...]:
@@ -107,14 +110,21 @@ def _missing(seen: Seen) -> tuple[str, ...]:
     return (f"no table {seen.stream.table!r} in {', '.join(lacking)}",) if lacking else ()
 
 
-def _check_names(seen: Seen, usable: Sequence[SeenDatabase]) -> None:
-    tables = [d.table for d in usable if d.table is not None]
+def _check_names(seen: Seen, readable: Sequence[SeenDatabase]) -> None:
+    tables = [d.table for d in readable if d.table is not None]
     known = [column.name for table in tables for column in table.columns]
-    for setting, name in missing_names(tables, seen.stream):
-        raise UserError(
-            f"{setting} names column {name!r}, which table {seen.stream.table!r} does not have",
-            hint=_meant(name, known, column_place(seen.stream, setting, name)),
-        )
+    wrong = Wrong()
+    for setting, name in missing_names(tables, seen.stream) if tables else ():
+        written = re.split(r"[.\[]", setting)[0]
+        words = f"{written} names column {name!r}, which table {seen.stream.table!r} does not have"
+        wrong.add(UserError(words, hint=did_you_mean(name, known), setting=setting))
+    wrong.raise_all()
+
+
+def _settled_or_not(database: SeenDatabase, seen: Seen, wrong: Wrong) -> SeenDatabase:
+    with wrong:
+        return _settled(database, seen)
+    return database
 
 
 def _settled(database: SeenDatabase, seen: Seen) -> SeenDatabase:
@@ -126,7 +136,10 @@ def _settled(database: SeenDatabase, seen: Seen) -> SeenDatabase:
     choice = settle(database.choice, recorded)
     if choice.order is None:
         raise UserError(
-            f"no safe cursor in {seen.stream.table}", why=choice.why, hint=_what_to_declare(choice)
+            f"no safe cursor in {seen.stream.table}",
+            why=choice.why,
+            hint=_what_to_declare(choice),
+            setting="cursor",
         )
     return replace(database, choice=choice)
 
@@ -153,7 +166,16 @@ def _by_table(
     return [(into, tuple(group)) for into, group in groups.items()]
 
 
-def _table(seen: Seen, into: str, group: Sequence[SeenDatabase]) -> tuple[TablePlan, str]:
+def _table(
+    seen: Seen, into: str, group: Sequence[SeenDatabase], wrong: Wrong
+) -> tuple[TablePlan, str] | None:
+    """One table's plan with its notes; None where something is wrong, which `wrong` keeps."""
+    with wrong:
+        return _planned(seen, into, group)
+    return None
+
+
+def _planned(seen: Seen, into: str, group: Sequence[SeenDatabase]) -> tuple[TablePlan, str]:
     lake = seen.lakes[into]
     built = build_fields(seen, lake, [d for d in group if has_types(d)] or group)
     _check_partitions(seen, lake, built.fields)
@@ -185,23 +207,36 @@ def _settings(stream: Stream, lake: SeenLake) -> Iterator[Setting]:
 
 
 def _check_partitions(seen: Seen, lake: SeenLake, fields: Sequence[Field]) -> None:
-    by = {field.name: field for field in fields}
-    for name in seen.stream.partition_by:
-        if name not in by:
-            raise UserError(
-                f"partition_by names {name!r}, which is no column of the lake",
-                hint=place(seen.stream, "partition_by"),
-            )
-        if by[name].type == "binary":
-            raise UserError(
-                f"partition_by {name!r} is binary, which readers corrupt", hint="partition by another column"
-            )
+    wrong = Wrong()
+    for index, name in enumerate(seen.stream.partition_by):
+        with wrong:
+            _check_partition(name, f"partition_by[{index}]", fields)
     if lake.exists and seen.stream.partition_by and lake.partition_by != seen.stream.partition_by:
         was, now = (", ".join(p) or "nothing" for p in (lake.partition_by, seen.stream.partition_by))
-        raise Held(
-            f"the table is partitioned by {was}, the manifest says {now}",
-            rule="9",
-            hint="undo the edit, or write `into` another table",
+        wrong.add(
+            Held(
+                f"the table is partitioned by {was}, the manifest says {now}",
+                rule="9",
+                hint="undo the edit, or write `into` another table",
+                setting="partition_by",
+            )
+        )
+    wrong.raise_all()
+
+
+def _check_partition(name: str, setting: str, fields: Sequence[Field]) -> None:
+    by = {field.name: field for field in fields}
+    if name not in by:
+        raise UserError(
+            f"partition_by names {name!r}, which is no column of the lake",
+            hint=did_you_mean(name, by),
+            setting=setting,
+        )
+    if by[name].type == "binary":
+        raise UserError(
+            f"partition_by {name!r} is binary, which readers corrupt",
+            hint="partition by another column",
+            setting=setting,
         )
 
 

@@ -25,6 +25,7 @@ def settle(choice: CursorChoice, recorded: tuple[str, ...]) -> CursorChoice:
         moved(recorded, now),
         rule="4.1",
         hint=f"undo the edit, or rebuild: {REBUILD}",
+        setting="cursor",
     )
 
 
@@ -38,6 +39,7 @@ def check_exposed(order: Order, fields: tuple[Field, ...], table: Table) -> None
             raise UserError(
                 f"cursor column {name} is {how}, yet its values would stand in the position",
                 hint="take it as it is, or declare another cursor; `mode: overwrite` needs none",
+                setting="cursor",
             )
 
 
@@ -49,6 +51,7 @@ def check_rowid(fields: tuple[Field, ...], table: Table) -> None:
         raise UserError(
             f"lineage rowid would show {name}, which is {how}: in {table.name} they are the same",
             hint="take `rowid` out of `lineage`, or the column as it is",
+            setting="lineage",
         )
 
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from silt import types
-from silt.errors import UserError
+from silt.errors import UserError, Wrong
 from silt.manifest.model import ColumnRule, Stream
 from silt.plan.model import LakeColumn, Seen, SeenDatabase, SeenLake
-from silt.plan.places import column_place
 from silt.shapes import Column, ColumnCensus, Field, Table, ascii_lower
 
 LINEAGE = {
@@ -60,9 +59,9 @@ def _matches(name: str, pattern: str) -> bool:
 def missing_names(tables: Iterable[Table], stream: Stream) -> Iterator[tuple[str, str]]:
     """(setting, name) of every column that the stream names and no table has."""
     known = {ascii_lower(c.name) for table in tables for c in table.columns}
-    plain = [s.removeprefix("-") for s in stream.select if not any(c in s for c in "*?[")]
-    named = [("select", name) for name in plain]
-    named += [("columns", rule.name) for rule in stream.columns if not rule.is_new]
+    named = [(f"select[{i}]", text.removeprefix("-")) for i, text in enumerate(stream.select)]
+    named = [(setting, name) for setting, name in named if not any(c in name for c in "*?[")]
+    named += [(f"columns.{rule.name}", rule.name) for rule in stream.columns if not rule.is_new]
     yield from ((setting, name) for setting, name in named if ascii_lower(name) not in known)
 
 
@@ -120,9 +119,12 @@ def build_fields(seen: Seen, lake: SeenLake, databases: Sequence[SeenDatabase]) 
     rules = {ascii_lower(rule.name): rule for rule in seen.stream.columns if not rule.is_new}
     have = {column.name: column for column in lake.columns}
     typed: dict[str, _Typed] = {}
+    wrong = Wrong()
     for database in databases:
         for one in _typed_columns(database, seen, rules, have):
-            _merge(typed, one, database)
+            with wrong:
+                _merge(typed, one, database)
+    wrong.raise_all()
     wanted = {name: one.field for name, one in typed.items()}
     for extra in (*_constants(seen.stream), *_lineage(seen)):
         _add(wanted, extra)
@@ -136,28 +138,29 @@ def _typed_columns(
     seen: Seen,
     rules: Mapping[str, ColumnRule],
     have: Mapping[str, LakeColumn],
-) -> Iterator[_Typed]:
-    table = database.table
-    if table is None:
-        return
-    for column in selected(table, seen.stream.select):
+) -> tuple[_Typed, ...]:
+    typed: list[_Typed] = []
+    wrong = Wrong()
+    for column in selected(database.table, seen.stream.select) if database.table else ():
         rule = rules.get(ascii_lower(column.name), ColumnRule(name=column.name))
-        yield _typed(column, rule, database, have, seen.stream)
+        with wrong:
+            typed.append(_typed(column, rule, database, have))
     for rule in seen.stream.columns:
         if rule.expr is not None:
-            yield _computed(rule, database, have, seen.stream)
+            with wrong:
+                typed.append(_computed(rule, database, have))
+    wrong.raise_all()
+    return tuple(typed)
 
 
-def _computed(
-    rule: ColumnRule, database: SeenDatabase, have: Mapping[str, LakeColumn], stream: Stream
-) -> _Typed:
+def _computed(rule: ColumnRule, database: SeenDatabase, have: Mapping[str, LakeColumn]) -> _Typed:
     """An expression's column: its type as declared, or the table's, or by the values that were looked at."""
     name, column = lake_name(rule.name), Column(name=rule.name)
     found = database.census.computed if database.census else ()
     counts = next((c for c in found if c.name == rule.name), ColumnCensus(name=rule.name))
     guessed, form, warning = types.computed(counts)
     kind = _settled_type(name, rule, have.get(name), guessed, column)
-    _check_mask(rule, kind, stream)
+    _check_mask(rule, kind)
     told = rule.type is not None or name in have
     return _Typed(
         field=Field(
@@ -179,10 +182,10 @@ def _settled_type(
     """The column's type: a digest is text; else as declared, as the table has it, or as guessed."""
     if rule.mask is not None and rule.mask.kind == "sha256":
         if existing is not None and existing.type != "string":
-            raise _no_digest(name, existing.type)
+            raise _no_digest(name, rule.name, existing.type)
         return "string"
     if existing is not None and not _agrees(existing.type, guessed, rule, column):
-        raise _other_schema(name, existing.type, rule.type or guessed)
+        raise _other_schema(name, column.name, existing.type, rule.type or guessed)
     return str(types.parse(rule.type)) if rule.type else (existing.type if existing else guessed)
 
 
@@ -191,7 +194,6 @@ def _typed(
     rule: ColumnRule,
     database: SeenDatabase,
     have: Mapping[str, LakeColumn],
-    stream: Stream,
 ) -> _Typed:
     table, census = database.table, database.census
     name = rule.rename or lake_name(column.name)
@@ -199,7 +201,7 @@ def _typed(
     guessed, form, warning = types.choose(column, counts)
     existing = have.get(name)
     kind = _settled_type(name, rule, existing, guessed, column)
-    _check_mask(rule, kind, stream)
+    _check_mask(rule, kind)
     renamed = (
         f"column {column.name!r} is called {name!r} in the lake"
         if name != (rule.rename or column.name)
@@ -269,47 +271,51 @@ def _format(kind: str, form: str | None, column: Column, census: ColumnCensus | 
 _NUMBERS = ("bigint", "int", "smallint", "tinyint", "double", "float", "decimal")
 
 
-def _check_mask(rule: ColumnRule, kind: str, stream: Stream) -> None:
+def _check_mask(rule: ColumnRule, kind: str) -> None:
     """Raise `UserError` where the mask means nothing for the type, or would leave values as they are."""
     mask, lake = rule.mask, types.parse(kind)
     if mask is None:
         return
-    at = column_place(stream, "columns", rule.name, "says")
     if mask.kind == "truncate" and lake.kind not in ("string", "date", "timestamp"):
         raise UserError(
             f"mask truncate is for texts and times, and column {rule.name} is {kind}",
-            hint=f"round is for numbers, redact for anything; {at}",
+            hint="round is for numbers, redact for anything",
+            setting=f"columns.{rule.name}.mask",
         )
     if mask.kind == "round":
-        _check_round(rule, lake, mask.digits, at)
+        _check_round(rule, lake, mask.digits)
 
 
-def _check_round(rule: ColumnRule, lake: types.LakeType, digits: int, at: str) -> None:
+def _check_round(rule: ColumnRule, lake: types.LakeType, digits: int) -> None:
     if lake.kind not in _NUMBERS:
         raise UserError(
             f"mask round is for numbers, and column {rule.name} is {lake}",
-            hint=f"truncate is for texts and times, `type: double` for numbers without a declared type; {at}",
+            hint="truncate is for texts and times, `type: double` for numbers without a declared type",
+            setting=f"columns.{rule.name}.mask",
         )
     kept = None if lake.kind in ("double", "float") else lake.scale
     if kept is not None and digits >= kept:
         raise UserError(
             f"mask round to {digits} digits leaves column {rule.name} ({lake}) as it is",
-            hint=f"`digits: -3` rounds to thousands; {at}",
+            hint="`digits: -3` rounds to thousands",
+            setting=f"columns.{rule.name}.digits",
         )
 
 
-def _no_digest(name: str, has: str) -> UserError:
+def _no_digest(name: str, source: str, has: str) -> UserError:
     return UserError(
         f"the table has another schema: column {name} is {has} there, and sha256 makes a string",
         hint="write `into` another table, or mask it another way",
+        setting=f"columns.{source}.mask",
     )
 
 
-def _other_schema(name: str, has: str, wants: str) -> UserError:
+def _other_schema(name: str, source: str, has: str, wants: str) -> UserError:
     return UserError(
         f"the table has another schema: column {name} is {has} there, the source's is {wants}",
-        hint=f"`columns: {{{name}: {{type: {has}}}}}` keeps the table's type where values fit; "
+        hint=f"`columns: {{{source}: {{type: {has}}}}}` keeps the table's type where values fit; "
         "or write `into` another table",
+        setting=f"columns.{source}.type",
     )
 
 
@@ -326,10 +332,12 @@ def _merge(typed: dict[str, _Typed], one: _Typed, database: SeenDatabase) -> Non
     if first is not None and second is not None and ascii_lower(first) != ascii_lower(second):
         raise _collision(one.field.name, first, second)
     if known.type != one.field.type:
+        rule = one.field.source or one.field.name
         raise UserError(
             f"column {one.field.name} is {known.type} in one database, "
             f"{one.field.type} in {database.database.name}",
-            hint=f"say which: `columns: {{{one.field.source or one.field.name}: {{type: string}}}}`",
+            hint=f"say which: `columns: {{{rule}: {{type: string}}}}`",
+            setting=f"columns.{rule}.type",
         )
 
 
@@ -337,6 +345,7 @@ def _taken(name: str) -> UserError:
     return UserError(
         f"column {name} is computed, and the source has one of that name",
         hint=f'`select: ["*", "-{name}"]` leaves that one out; or choose another name',
+        setting=f"columns.{name}",
     )
 
 
@@ -344,6 +353,7 @@ def _collision(name: str, first: str, second: str) -> UserError:
     return UserError(
         f"two columns are called {name} in the lake: {first!r} and {second!r}",
         hint=f"`columns: {{{second}: {{rename: another_name}}}}`",
+        setting=f"columns.{second}.rename",
     )
 
 
@@ -356,6 +366,7 @@ def _check_case(wanted: Mapping[str, Field]) -> None:
             raise UserError(
                 f"columns {other!r} and {name!r} differ only in case, which Delta refuses",
                 hint=f"`columns: {{{name}: {{rename: another_name}}}}`",
+                setting=f"columns.{name}.rename",
             )
 
 

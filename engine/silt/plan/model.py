@@ -43,7 +43,11 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenDatabase:
-    """One database as a stream sees it: its table, or the error, or neither (no such table there)."""
+    """One database as a stream sees it: its table, or the error, or neither (no such table there).
+
+    With both, the table is there and something that the stream says of it is wrong; `also` is what else
+    is.  `others` are the names of what is there instead of the table.
+    """
 
     database: Database
     table: Table | None = None
@@ -51,6 +55,12 @@ class SeenDatabase:
     choice: CursorChoice | None = None
     schema_version: int | None = None
     error: SiltError | None = None
+    also: tuple[SiltError, ...] = ()
+    others: tuple[str, ...] = ()
+
+    @property
+    def errors(self) -> tuple[SiltError, ...]:
+        return (*(() if self.error is None else (self.error,)), *self.also)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +167,8 @@ class StreamPlan:
     """One stream, decided: its cursor, its tables; or the error that stops it.
 
     `error` with state `held` or `failing` says why nothing is done; `notes` are facts worth
-    reading; a stream whose source matches no file yet, or no such table yet, is `waiting`.
+    reading; a stream whose source matches no file yet, or no such table yet, is `waiting`.  `also` is
+    what else is wrong: `error` is what a person reads first, `errors` all of it.
     `found` names every database of the source, those without the table or with an error too.
     """
 
@@ -167,7 +178,12 @@ class StreamPlan:
     tables: tuple[TablePlan, ...] = ()
     notes: tuple[str, ...] = ()
     error: SiltError | None = None
+    also: tuple[SiltError, ...] = ()
     found: tuple[str, ...] = ()
+
+    @property
+    def errors(self) -> tuple[SiltError, ...]:
+        return (*(() if self.error is None else (self.error,)), *self.also)
 
     @property
     def databases(self) -> int:
@@ -179,7 +195,7 @@ class Outlook:
     """What a cycle would do now: rows and bytes pending, and the actions in order.
 
     `pending_rows` None with `pending_at_least` where the time budget ran out first; `batches` is
-    the number of commits expected.
+    the number of commits expected.  `also` is what else is wrong beside `error`.
     """
 
     stream: str
@@ -191,6 +207,11 @@ class Outlook:
     actions: tuple[Action, ...] = ()
     notes: tuple[str, ...] = ()
     error: SiltError | None = None
+    also: tuple[SiltError, ...] = ()
+
+    @property
+    def errors(self) -> tuple[SiltError, ...]:
+        return (*(() if self.error is None else (self.error,)), *self.also)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

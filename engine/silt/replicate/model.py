@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from silt.errors import SiltError
+from silt.manifest.model import Place
 from silt.plan.model import State
 
 
@@ -67,7 +68,7 @@ class StreamResult:
     `into` is the path under the target's URI (the template where there are several tables);
     `version` the Delta version after the cycle (the highest of several); `position` maps each
     database to its key.  `rows` counts rows written, `batches` commits.  `stopped`: it was told to stop
-    before its end, and may have left rows pending.
+    before its end, and may have left rows pending.  `place`: where the setting that `error` is about stands.
     """
 
     name: str
@@ -82,6 +83,7 @@ class StreamResult:
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
     error: SiltError | None = None
+    place: Place | None = None
     stopped: bool = False
 
 

@@ -169,6 +169,7 @@ class StreamCycle:
             seconds=seconds,
             notes=(*self._plan.notes, *tally.notes, *tally.waiting),
             error=error,
+            place=stream.place_of(error),
             stopped=self._stop.is_set(),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from silt.errors import Held, RetryLater, SiltError, UserError
+from silt.manifest.model import Place
 from silt.report.layout import paragraph
 from silt.report.units import plain_uri
 
@@ -19,6 +20,15 @@ def sentence(error: SiltError) -> str:
     return f"{error.what} ({aside})" if aside else error.what
 
 
+def located(error: SiltError, place: Place | None) -> str:
+    """The sentence, after the place of the setting that it is about: `silt.yaml:6:12: no table 'reading'`.
+
+    What may be right by itself later is nobody's to look up in the manifest.
+    """
+    shown = f"{place}: " if place is not None and not isinstance(error, RetryLater) else ""
+    return shown + sentence(error)
+
+
 def text(error: SiltError, *, width: int = 100) -> list[str]:
     """The lines of an error that ends a verb: the fact, then what to do."""
     lines = paragraph(sentence(error), width=width, first="error: ")
@@ -30,8 +40,23 @@ def kind(error: SiltError) -> str:
     return next((name for known, name in _KINDS if isinstance(error, known)), "failed")
 
 
-def data(error: SiltError | None) -> dict[str, str | None]:
-    """What every JSON object that may hold an error has: `error`, `error_kind`, `hint`; null for none."""
+def data(error: SiltError | None, place: Place | None = None) -> dict[str, object]:
+    """What every JSON object that may hold an error has; null for none.
+
+    `error`, `error_kind`, `hint`, and `place` `{"file", "line", "column", "pointer"}`: where the setting
+    that it is about stands.
+    """
     if error is None:
-        return {"error": None, "error_kind": None, "hint": None}
-    return {"error": sentence(error), "error_kind": kind(error), "hint": error.hint or None}
+        return {"error": None, "error_kind": None, "hint": None, "place": None}
+    return {
+        "error": sentence(error),
+        "error_kind": kind(error),
+        "hint": error.hint or None,
+        "place": _place(place),
+    }
+
+
+def _place(place: Place | None) -> dict[str, object] | None:
+    if place is None:
+        return None
+    return {"file": place.file, "line": place.line, "column": place.column, "pointer": place.pointer}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from silt.errors import SiltError
+from silt.manifest.model import Place
 from silt.plan.model import COMMENT, Action, LakeColumn, Outlook, Plan, Setting, State, StreamPlan, TablePlan
 from silt.report import failure
 from silt.report.layout import Row, paragraph, signed, table
@@ -16,6 +17,9 @@ from silt.shapes import CursorChoice
 
 SHOWN_QUIET: Final = 12
 """Up to so many streams are all listed; of more, those that are up to date share a line."""
+
+_ERRORS: Final = 5
+"""Errors of one stream that `plan` tells; a glob may have as many as files."""
 
 _LABEL: Final = 12  # columns before the text of a detail: "    cursor  "
 
@@ -34,6 +38,15 @@ class Entry:
     @property
     def error(self) -> SiltError | None:
         return self.plan.error or self.outlook.error
+
+    @property
+    def errors(self) -> tuple[SiltError, ...]:
+        """All that is wrong, what a person reads first in front."""
+        return tuple(dict.fromkeys((*self.plan.errors, *self.outlook.errors)))
+
+    @property
+    def place(self) -> Place | None:
+        return self.plan.stream.place_of(self.error)
 
     @property
     def changes(self) -> bool:
@@ -181,11 +194,13 @@ def _where(plan: StreamPlan) -> str:
 
 def _facts(entry: Entry, *, every: bool) -> Iterator[tuple[str, str]]:
     """What a person needs to know of a stream, as (label, sentence); `every`: its cursor in any case."""
-    if entry.error is not None:
-        label = "held" if entry.state == "held" else "failed"
-        yield label, failure.sentence(entry.error)
-        if entry.error.hint:
-            yield "do", entry.error.hint
+    label = "held" if entry.state == "held" else "failed"
+    for error in entry.errors[:_ERRORS]:
+        yield label, failure.located(error, entry.plan.stream.place_of(error))
+        if error.hint:
+            yield "do", error.hint
+    if more := entry.errors[_ERRORS:]:
+        yield "", f"{len(more):,} more: `silt validate --connect` lists them"
     if every or not all(table.exists for table in entry.plan.tables):
         yield from _cursor_facts(entry.plan)
     if entry.plan.cursor is not None:
@@ -317,7 +332,7 @@ def _stream(entry: Entry) -> dict[str, object]:
         "actions": [_action(a) for a in outlook.actions],
         "notes": list(dict.fromkeys((*entry.plan.notes, *outlook.notes))),
         "state": entry.state,
-        **failure.data(entry.error),
+        **failure.data(entry.error, entry.place),
     }
 
 

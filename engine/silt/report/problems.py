@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from silt.manifest.model import Problem
+from silt.errors import SiltError
+from silt.manifest.model import Problem, Stream
+from silt.manifest.problems import in_order
+from silt.plan.model import Outlook, Plan
+from silt.report import failure
 from silt.report.layout import columns
+from silt.report.plan import entries
 from silt.report.units import counted
 
 Level = Literal["error", "warning"]
@@ -39,6 +44,26 @@ def _excerpt(problem: Problem) -> list[str]:
     # A tab stays a tab under it, so that the mark stands under its character whatever a tab's width is.
     blank = "".join("\t" if c == "\t" else " " * columns(c) for c in before)
     return [number + source, " " * 5 + " | " + blank + "^"]
+
+
+def of_plan(plan: Plan, outlooks: Sequence[Outlook], denied: Mapping[str, SiltError]) -> tuple[Problem, ...]:
+    """Everything that planning refuses, each at the place that it is about, else at its stream; once each.
+
+    `denied` are the streams whose tables could not be written.
+    """
+    found = [
+        problem_of(entry.plan.stream, error)
+        for entry in entries(plan, outlooks)
+        for error in (*entry.errors, *filter(None, [denied.get(entry.plan.stream.name)]))
+    ]
+    return in_order(found)
+
+
+def problem_of(stream: Stream, error: SiltError) -> Problem:
+    """An error of a stream as a problem of its manifest."""
+    place = stream.place(error.setting)
+    assert place is not None  # the stream itself stands somewhere
+    return place.problem(failure.sentence(error), error.hint)
 
 
 def summary(paths: int, problems: Sequence[Problem]) -> str:

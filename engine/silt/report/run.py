@@ -38,7 +38,9 @@ def _failed(result: StreamResult, name: str, width: int) -> list[str]:
     assert result.error is not None
     word = "held" if result.state == "held" else "failed"
     blank = " " * len(name)
-    lines = paragraph(f"{word}: {failure.sentence(result.error)}", width=width, first=name, rest=blank)
+    lines = paragraph(
+        f"{word}: {failure.located(result.error, result.place)}", width=width, first=name, rest=blank
+    )
     lines += paragraph(_what_was_written(result), width=width, first=blank)
     return lines + (paragraph(result.error.hint, width=width, first=blank) if result.error.hint else [])
 
@@ -121,7 +123,7 @@ def stream_data(result: StreamResult) -> dict[str, object]:
         "seconds": round(result.seconds, 6),
         "state": result.state,
         "notes": list(result.notes),
-        **failure.data(result.error),
+        **failure.data(result.error, result.place),
     }
 
 

@@ -28,10 +28,10 @@ _NO_SUCH: Final = re.compile(r"no such (column|function): (\S+)")
 _ROWIDS: Final = ("rowid", "_rowid_", "oid")
 
 
-def check(connection: Connection, table: Table, where: str, *, hint: str) -> None:
-    """Raise `UserError`, with `hint` (where it is written), unless `where` is one condition over `table`."""
+def check(connection: Connection, table: Table, where: str) -> None:
+    """Raise `UserError` unless `where` is one condition over `table`."""
     if why := objection(where) or text_by_mistake(where, table):
-        raise UserError(f"`where` is not one condition: {why}", on=where, hint=hint)
+        raise UserError(f"`where` is not one condition: {why}", on=where, setting="where")
     statement = sa.select(sa.literal(1)).select_from(relation(table)).where(written(where)).limit(0)
     try:
         connection.names(*compiled(statement))
@@ -39,7 +39,8 @@ def check(connection: Connection, table: Table, where: str, *, hint: str) -> Non
         raise UserError(
             f"`where` is refused by SQLite: {said(error)}",
             on=f"{where}; {connection.path}",
-            hint="; ".join(part for part in (hint, meant(error, table, connection)) if part),
+            hint=meant(error, table, connection),
+            setting="where",
         ) from error
 
 

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from typing import Final
 
 from silt import types
-from silt.errors import UserError
+from silt.errors import UserError, Wrong
 from silt.shapes import (
     GREATEST_ROWID,
     Candidate,
@@ -581,12 +581,16 @@ def _declared(
     table: Table, census: TableCensus, columns: tuple[str, ...], recorded: tuple[str, ...], *, lookback: bool
 ) -> CursorChoice:
     if not columns:
-        raise UserError(f"no cursor column is named for {table.name}", hint="cursor: [column, ...]")
+        raise UserError(
+            f"no cursor column is named for {table.name}", hint="cursor: [column, ...]", setting="cursor"
+        )
     if _means_rowid(table, columns):
         return _by_rowid(table)
-    names = tuple(_existing(table, name) for name in columns)
+    names = _existing(table, columns)
     if len(set(names)) != len(names):
-        raise UserError(f"the cursor of {table.name} names a column twice: {', '.join(columns)}")
+        raise UserError(
+            f"the cursor of {table.name} names a column twice: {', '.join(columns)}", setting="cursor"
+        )
     order = _of_view(names) if table.kind == "view" else _ordered(table, census, names, recorded)
     if order is None:
         why = f"nothing tells rows of {table.name} apart that have the same {', '.join(names)}: {_SAFE}"
@@ -602,14 +606,32 @@ def _means_rowid(table: Table, columns: tuple[str, ...]) -> bool:
     return own or (name in _ROWIDS and table.column(columns[0]) is None)
 
 
-def _existing(table: Table, name: str) -> str:
+def _existing(table: Table, columns: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns by the names that the table gives them.  Raises `UserError` for those it does not have."""
+    found: list[str] = []
+    wrong = Wrong()
+    for index, name in enumerate(columns):
+        with wrong:
+            found.append(_one_existing(table, name, index))
+    wrong.raise_all()
+    return tuple(found)
+
+
+def _one_existing(table: Table, name: str, index: int) -> str:
     column = table.column(name)
-    if column is not None:
-        return column.name
+    if column is None:
+        raise _no_column(table, name, index)
+    return column.name
+
+
+def _no_column(table: Table, name: str, index: int) -> UserError:
     known = [c.name for c in table.columns]
     near = get_close_matches(name, known, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"its columns: {', '.join(known)}"
-    raise UserError(f"the cursor names {name!r}, which is no column of {table.name}", hint=hint)
+    return UserError(
+        f"the cursor names {name!r}, which is no column of {table.name}",
+        hint=f"did you mean {near[0]!r}?" if near else f"its columns: {', '.join(known)}",
+        setting=f"cursor.columns[{index}]",
+    )
 
 
 def _of_view(names: tuple[str, ...]) -> Order:

@@ -27,10 +27,11 @@ _TIMES: Final = {"date": 0, "time": 0, "datetime": 0, "julianday": 0, "unixepoch
 _HERE_AND_NOW: Final = ("'now'", "'localtime'", "'utc'")
 
 
-def check(connection: Connection, table: Table, name: str, expr: str, *, hint: str) -> None:
-    """Raise `UserError`, with `hint` (where it is written), unless `expr` is one expression over a row."""
+def check(connection: Connection, table: Table, name: str, expr: str) -> None:
+    """Raise `UserError` unless `expr` is one expression over a row."""
+    setting = f"columns.{name}.expr"
     if why := objection(expr) or text_by_mistake(expr, table) or _unsteady(expr):
-        raise UserError(f"`expr` of column {name} is refused: {why}", on=expr, hint=hint)
+        raise UserError(f"`expr` of column {name} is refused: {why}", on=expr, setting=setting)
     # as a condition: where values are selected, SQLite would take an aggregate
     statement = sa.select(sa.literal(1)).select_from(relation(table)).where(written(expr)).limit(0)
     try:
@@ -39,7 +40,8 @@ def check(connection: Connection, table: Table, name: str, expr: str, *, hint: s
         raise UserError(
             f"`expr` of column {name} is refused by SQLite: {said(error)}",
             on=f"{expr}; {connection.path}",
-            hint="; ".join(part for part in (hint, meant(error, table, connection)) if part),
+            hint=meant(error, table, connection),
+            setting=setting,
         ) from error
 
 

@@ -507,6 +507,10 @@ def _tidy(message: str) -> str:
     return message.partition("\nquery:")[0].removeprefix("INVALID_ARGUMENT: ").removeprefix("IO: ")
 
 
+_PATH: Final = "source.path"
+"""The setting that a failure to open or read a database is about."""
+
+
 def explained(error: BaseException, connection: Connection) -> SiltError:
     """SQLite's error as one of ours, by the words that SQLite uses (ADBC passes no result code on)."""
     text = str(error)
@@ -516,12 +520,14 @@ def explained(error: BaseException, connection: Connection) -> SiltError:
             f"the database is locked, waited {connection.busy_timeout:g} s",
             on=path,
             hint="another program is writing; a longer `busy_timeout` on the source waits longer",
+            setting=_PATH,
         )
     if "file is not a database" in text:
         return UserError(
             "this is not a SQLite database, or it is encrypted",
             on=path,
             hint="check the path; of an encrypted database silt reads a plain copy only",
+            setting=_PATH,
         )
     if "malformed" in text and "JSON" not in text:
         return UserError(
@@ -529,11 +535,13 @@ def explained(error: BaseException, connection: Connection) -> SiltError:
             on=path,
             why=_tidy(text),
             hint="sqlite3's `.recover` or a backup restores it",
+            setting=_PATH,
         )
     if "unable to open database file" in text or "readonly" in text:
-        return UserError("the database cannot be read", on=path, why=_why_unopened(path), hint=_UNOPENED)
+        why = _why_unopened(path)
+        return UserError("the database cannot be read", on=path, why=why, hint=_UNOPENED, setting=_PATH)
     if "disk I/O error" in text:
-        return RetryLater("reading the database failed", on=path, why="disk I/O error")
+        return RetryLater("reading the database failed", on=path, why="disk I/O error", setting=_PATH)
     missing = _MISSING.search(text)
     if missing is not None:
         return Refused(

@@ -32,19 +32,19 @@ _COMPUTED: Final = ("", "NUM")
 """What SQLite calls a computed column, before and since 3.41."""
 
 
-def derive(connection: Connection, name: str, query: str, *, hint: str) -> Table:
+def derive(connection: Connection, name: str, query: str) -> Table:
     """The relation of `query`, called `name`: its columns, with a declared type where one is a plain column.
 
-    Raises `UserError`, with `hint` (where it is written), unless `query` is one SELECT over the database.
+    Raises `UserError` unless `query` is one SELECT over the database.
     """
     if why := _objection(query):
-        raise UserError(f"`query` is not one SELECT: {why}", on=query, hint=hint)
-    names = _names(connection, name, query, hint)
-    _check_distinct(names, query, hint)
+        raise UserError(f"`query` is not one SELECT: {why}", on=query, setting="query")
+    names = _names(connection, name, query)
+    _check_distinct(names, query)
     declared = result_types(connection, query)
     columns = tuple(Column(name=n, declared=_declared(declared.get(n, ""))) for n in names)
     table = Table(name=name, kind="view", columns=columns, query=query)
-    _check_columns(connection, table, hint)
+    _check_columns(connection, table)
     return table
 
 
@@ -61,37 +61,42 @@ def _objection(query: str) -> str:
     return objection(query)
 
 
-def _names(connection: Connection, name: str, query: str, hint: str) -> tuple[str, ...]:
+def _names(connection: Connection, name: str, query: str) -> tuple[str, ...]:
     """The result's columns as SQLite names them when it prepares the query."""
     whole = Table(name=name, kind="view", query=query)
     statement: sa.Select[Any] = sa.select(sa.literal_column("*")).select_from(relation(whole)).limit(0)
     try:
         return connection.names(*compiled(statement))
     except Refused as error:
-        raise _refused(error, connection, hint) from error
+        raise _refused(error, connection) from error
 
 
-def _check_columns(connection: Connection, table: Table, hint: str) -> None:
+def _check_columns(connection: Connection, table: Table) -> None:
     """A computed column without a name of its own cannot always be asked for."""
     rel = relation(table)
     try:
         connection.names(*compiled(sa.select(*(rel.c[c.name] for c in table.columns)).limit(0)))
     except Refused as error:
-        raise _refused(error, connection, f"name computed columns with `as`; {hint}") from error
+        raise _refused(error, connection, "name computed columns with `as`") from error
 
 
-def _refused(error: Refused, connection: Connection, hint: str) -> UserError:
-    return UserError(f"`query` is refused by SQLite: {said(error)}", on=connection.path, hint=hint)
+def _refused(error: Refused, connection: Connection, hint: str = "") -> UserError:
+    return UserError(
+        f"`query` is refused by SQLite: {said(error)}", on=connection.path, hint=hint, setting="query"
+    )
 
 
-def _check_distinct(names: tuple[str, ...], query: str, hint: str) -> None:
+def _check_distinct(names: tuple[str, ...], query: str) -> None:
     """SQLite calls the second `id` of a query in parentheses `id:1`."""
     known = {ascii_lower(name): name for name in names}
     second = (found for name in names if (found := _SECOND.fullmatch(ascii_lower(name))))
     twice = next((known[found[1]] for found in second if found[1] in known), None)
     if twice is not None:
         raise UserError(
-            f"two columns of `query` are called {twice!r}", on=query, hint=f"name one with `as`; {hint}"
+            f"two columns of `query` are called {twice!r}",
+            on=query,
+            hint="name one with `as`",
+            setting="query",
         )
 
 

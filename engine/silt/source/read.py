@@ -501,6 +501,7 @@ def _misfit(connection: Connection, job: _Job, slot: Slot, value: Value, at: str
         on=connection.path,
         why="" if hidden else _plainly(value, why),
         hint=f"mend the value{other}",
+        setting=f"columns.{name}.type",
     )
 
 

@@ -4,6 +4,7 @@ Importing this package imports deltalake (20 ms); pyarrow and SQLAlchemy are imp
 that need them.
 """
 
+from silt.target.access import check_writable
 from silt.target.durable import fsync_path, sync
 from silt.target.model import ColumnSpec, Foreign, Owner, Predicate, WriterHints
 from silt.target.start import check_at_start
@@ -18,6 +19,7 @@ __all__ = [
     "Table",
     "WriterHints",
     "check_at_start",
+    "check_writable",
     "create_table",
     "fsync_path",
     "open_table",
