@@ -106,7 +106,7 @@ def _table(seen: TableSurvey, width: int) -> list[str]:
 def _aside(seen: TableSurvey) -> str:
     words: list[str] = [seen.table.kind] if seen.table.kind != "table" else []
     if seen.at_least or seen.rows is not None:
-        about = f", about {seen.about:,}" if seen.about else ""
+        about = f", about {seen.about:,}" if seen.about and seen.rows is None else ""
         words.append(f"{_rows(seen)} {'row' if seen.rows == 1 else 'rows'}{about}")
     if seen.size is not None:
         indexes = f" and {size(seen.size.indexes)} of indexes" if seen.size.indexes else ""
@@ -201,7 +201,7 @@ def _table_data(seen: TableSurvey) -> dict[str, object]:
         "kind": table.kind,
         "rows": seen.rows,
         "rows_at_least": seen.at_least,
-        "rows_about": seen.about if seen.rows is None else seen.rows,
+        "rows_about": seen.about,
         "bytes": seen.size.table if seen.size else None,
         "index_bytes": seen.size.indexes if seen.size else None,
         "bytes_estimated": seen.size.estimated if seen.size else None,

@@ -74,7 +74,8 @@ class Size:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableSurvey:
-    """A table: `rows` None where counting stopped at `at_least`; `about` is then what its ids amount to.
+    """A table: `rows` None where counting stopped at `at_least`; `about` is then what its ids amount to,
+    None where they do not tell.
 
     `census` and `choice` are None for what cannot be replicated and where `error` says why.
     `created` is the time column that says when a row was added, `changed` those that say when it changed.
@@ -182,13 +183,12 @@ def _columns(table: Table, counts: TableCensus | None) -> tuple[ColumnSurvey, ..
 def _counted(connection: Connection, known: TableSurvey) -> TableSurvey:
     rows = known.census.rows if known.census and known.census.complete else _count(connection, known.table)
     if rows > COUNTED:
-        about = _about(known.census)
-        known = replace(known, at_least=COUNTED, about=about)
-        rows_then = about or rows
+        known = replace(known, at_least=COUNTED, about=_about(known.census))
     else:
-        known = replace(known, rows=rows, at_least=rows)
-        rows_then = rows
-    return known if known.size else replace(known, size=_estimated(connection, known.table, rows_then))
+        known = replace(known, rows=rows, at_least=rows, about=rows)
+    if known.size is not None or known.about is None:
+        return known
+    return replace(known, size=_estimated(connection, known.table, known.about))
 
 
 def _count(connection: Connection, table: Table) -> int:

@@ -161,7 +161,8 @@ class _Evidence:
         if len(self.count.classes) > 1:
             return f"mixed: {types.described(self.count)}"
         if self.count.nulls:
-            return f"{_of(self.count.nulls, 'NULL', complete=self.complete)}"
+            share = f"{self.count.nulls:,} NULL of {self.values + self.count.nulls:,}"
+            return share if self.complete else f"{share} in a sample"
         if self.count.blobs:
             return "blobs"
         return (self._formless if self.count.texts and self.form is None else "") or self._beyond
@@ -199,9 +200,9 @@ class _Evidence:
         elif self.form is not None:
             yield types.base_format(self.form)
         if self.values:
-            yield _of(self.ties, "ties", complete=self.complete) if self.ties else "no ties"
+            yield _of(self.ties, "tie", complete=self.complete)
         if self.count.falls and self.form is not None:
-            yield f"{self.count.falls:,} steps back"
+            yield f"{_of(self.count.falls, 'step', complete=True)} back"
         yield "indexed" if self.indexed else "no index"
         if self.set_by:
             yield f"set by trigger {self.set_by}"
@@ -213,8 +214,9 @@ def _alike(kind: str, classes: Sequence[str]) -> bool:
     return kind in classes or (kind in numbers and bool(numbers & set(classes)))
 
 
-def _of(count: int, name: str, *, complete: bool) -> str:
-    return f"{count:,} {name}" if complete else f"{count:,} {name} in a sample"
+def _of(count: int, noun: str, *, complete: bool) -> str:
+    words = f"{count:,} {noun}{'' if count == 1 else 's'}" if count else f"no {noun}s"
+    return words if complete else f"{words} in a sample"
 
 
 def _evidence(table: Table, census: TableCensus) -> tuple[_Evidence, ...]:
@@ -287,7 +289,7 @@ def _worth_naming(e: _Evidence) -> bool:
 def creation(table: Table, census: TableCensus) -> Candidate | None:
     """The time column that says when a row was added, and why that is believed; None without one.
 
-    It rises with the rows: enough of them, or it is named so.  An empty table goes by name and type.
+    It rises with the rows, and they are enough to show it.  An empty table goes by name and type.
     """
     found = (
         (e, why) for e in _candidates(table, census) if not e.changes and (why := _of_creation(e, table))
@@ -301,9 +303,7 @@ def _of_creation(e: _Evidence, table: Table) -> str:
     if e.objection or e.form is None or table.kind == "view" or _falls_often(e, _LATE):
         return ""
     in_order = e.count.monotonic or e.count.falls > 0
-    if in_order and e.values >= _ENOUGH:
-        return "it rises with the rows"
-    return "named so" if e.named_of_creation else ""
+    return "it rises with the rows" if in_order and e.values >= _ENOUGH else ""
 
 
 def changes(table: Table, census: TableCensus) -> tuple[Candidate, ...]:
@@ -340,14 +340,16 @@ def _detected(table: Table, census: TableCensus) -> CursorChoice:
     if table.kind == "view":
         why = "a view has no rowid: declare columns that are unique together, such as `cursor: [time, id]`"
         return CursorChoice(order=None, detected=True, why=why, runners_up=_runners_up(candidates))
-    usable = [e for e in candidates if not e.objection and (e.form is not None or _speaks(e))]
+    usable = [e for e in candidates if not _against(e) and (e.form is not None or _speaks(e))]
     for best in usable:
         order = _ordered(table, census, (best.column.name,))
         if order is not None:
             rest = [e for e in candidates if e is not best]
             return _by_column(best, order, rest)
+    against = [(e, "nothing tells its ties apart") for e in usable]
+    against += [(e, why) for e in candidates if (why := _against(e))]
     return CursorChoice(
-        order=None, detected=True, why=_refusal(table, census, candidates), runners_up=_runners_up(candidates)
+        order=None, detected=True, why=_refusal(table, census, against), runners_up=_runners_up(candidates)
     )
 
 
@@ -439,17 +441,25 @@ def _column_doubts(e: _Evidence, order: Order, *, lookback: bool = False) -> Ite
         yield f"trigger {e.set_by} sets {name} when a row is updated: it is then read again as a new row"
 
 
-def _refusal(table: Table, census: TableCensus, candidates: Sequence[_Evidence]) -> str:
+def _refusal(table: Table, census: TableCensus, against: Sequence[tuple[_Evidence, str]]) -> str:
     if not census.rows:
         return f"{table.name} has no INTEGER PRIMARY KEY, and no rows to tell a cursor by: declare one"
-    because = f" ({candidates[0].column.name}: {candidates[0].objection})" if _objected(candidates) else ""
+    because = f" ({'; '.join(f'{e.column.name}: {why}' for e, why in against[:2])})" if against else ""
     return (
         f"{table.name} has no INTEGER PRIMARY KEY and no column that orders its rows safely{because}: {_SAFE}"
     )
 
 
-def _objected(candidates: Sequence[_Evidence]) -> bool:
-    return bool(candidates) and bool(candidates[0].objection)
+def _against(e: _Evidence) -> str:
+    """Why a column is no cursor of its own accord; '' where it is one.
+
+    A time that is written again when its row changes would have the row read again as a new one; of one
+    that falls from row to row, as a date of business does, rows below the last would be missed.
+    """
+    if e.objection or e.changes:
+        return e.objection or "written again when a row changes"
+    steps = max(e.values - 1, 1)
+    return f"falls at {e.count.falls:,} of {steps:,} steps" if _falls_often(e, _DISORDER) else ""
 
 
 # --- orders ---------------------------------------------------------------------------------------
