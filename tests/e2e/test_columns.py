@@ -147,6 +147,24 @@ def test_databases_agree_on_an_expression(site: Site) -> None:
     assert plan.error.what == "column n is bigint in one database, string in c"
 
 
+def test_an_expression_that_fails_on_a_row_is_named(site: Site) -> None:
+    """By plan where the sample meets the row, else by the cycle that reads it; nothing is written."""
+    filled(site, 3)
+    site.sql("update t set doc = 'no json' where id = 2")
+    site.write("  t: {columns: {a: {expr: id}, u: {expr: \"json_extract(doc, '$.u')\"}}}\n")
+    (plan,) = site.plan().streams
+    assert plan.error.what == "`expr` of column u fails on a row: malformed JSON"
+    assert plan.error.setting == "columns.u.expr"
+    site.sql("delete from t")
+    filled_again = [(f"2026-01-01 00:00:{i % 60:02d}", "{}") for i in range(9000)]
+    site.sql(("insert into t(ts, doc) values (?, ?)", filled_again), "update t set doc = 'x' where id = 3001")
+    failed = site.one()
+    assert failed.state == "failing"
+    assert "malformed JSON" in failed.error.why
+    assert "u: {expr: json_extract(doc, '$.u')}" in failed.error.hint
+    assert site.lake("t") == []
+
+
 @pytest.mark.parametrize("ddl", ["id integer primary key, v", "k text primary key, v) without rowid --"])
 def test_expressions_over_every_kind_of_table(site: Site, ddl: str) -> None:
     """A table without rowid, a view, a column without a type: read by the same slots."""

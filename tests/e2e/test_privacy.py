@@ -42,6 +42,8 @@ streams:
   zip_bad: {table: people, columns: {zip: {type: date}}}
   hidden_bad: {table: people, columns: {made: {expr: "hidden || 'x'", type: bigint}}}
   keyed_bad: {table: keyed, mode: overwrite, columns: {nick: {mask: round, type: double}}}
+  path_bad: {table: people, columns: {made: {expr: "json_extract('{}', hidden)"}}}
+  where_bad: {table: people, where: "json_extract('{}', hidden) is null"}
   typed_bad: {table: people, columns: {note: {type: bigint}}}
 """
 SECRET_COLUMNS = ("mail", "nick", "card", "place", "zip", "hidden", "hidden_number")
@@ -141,7 +143,16 @@ def test_no_secret_appears_anywhere(tmp_path: Path) -> None:
     assert '"rows": 40' in printed[4]
     said = json.loads(printed[7])
     bad = {s["name"] for s in said["streams"] if s["state"] == "failing"}
-    assert bad == {"mail_bad", "zip_bad", "hidden_bad", "keyed_bad", "typed_bad", *PLACED}
+    assert bad == {
+        "mail_bad",
+        "zip_bad",
+        "hidden_bad",
+        "keyed_bad",
+        "typed_bad",
+        "path_bad",
+        "where_bad",
+        *PLACED,
+    }
     (tmp_path / "plain.yaml").unlink()
     found = [("output", "\n".join(printed).encode()), *everything(tmp_path)]
     assert len(found) > 40

@@ -21,7 +21,7 @@ from silt.source import condition, expression, query
 from silt.source.census import census, probed
 from silt.source.clone import reflect
 from silt.source.cursor import detect
-from silt.source.open import find
+from silt.source.open import Refused, find
 from silt.target.failures import Unreachable
 
 Select = Callable[[Stream], bool]
@@ -298,7 +298,13 @@ def _examine(
         if wrong.errors:  # the census asks for the values of every expression
             expressions = ()
         pinned = lake.exists and bool(recorded)
-        counts = census(connection, table, _SAMPLE if pinned else _FIRST_SAMPLE, expressions)
+        sample = _SAMPLE if pinned else _FIRST_SAMPLE
+        try:
+            counts = census(connection, table, sample, expressions)
+        except Refused:
+            with wrong:
+                expression.blame(connection, table, sample, expressions)
+            counts = census(connection, table, sample)
         if stream.mode == "append" and not pinned:
             counts = probed(connection, table, counts)
     with wrong:

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from silt.errors import UserError
 from silt.shapes import Table
+from silt.source.census import census
 from silt.source.condition import meant, objection, said, text_by_mistake, tokens
 from silt.source.open import Connection, Refused
 from silt.source.statement import compiled, relation, written
@@ -43,6 +44,20 @@ def check(connection: Connection, table: Table, name: str, expr: str) -> None:
             hint=meant(error, table, connection),
             setting=setting,
         ) from error
+
+
+def blame(connection: Connection, table: Table, sample: int, expressions: Sequence[tuple[str, str]]) -> None:
+    """Raise `UserError` for the first of `expressions` (name, SQL) that fails on a sampled row."""
+    for name, expr in expressions:
+        try:
+            census(connection, table, sample, ((name, expr),))
+        except Refused as error:
+            raise UserError(
+                f"`expr` of column {name} fails on a row: {said(error)}",
+                on=f"{expr}; {connection.path}",
+                hint="make it NULL where it cannot be computed: `case when ... then ... end`, `nullif`",
+                setting=f"columns.{name}.expr",
+            ) from error
 
 
 def _unsteady(expr: str) -> str:

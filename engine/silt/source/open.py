@@ -503,8 +503,13 @@ def _cannot_open(path: str, why: str) -> SiltError:
     return UserError("the database cannot be opened", on=path, why=_tidy(why), hint=_ALLOW)
 
 
+_SHOWN_VALUE: Final = re.compile(r"(Failed to step query: [^'\"]*)['\"].*", re.DOTALL)
+"""A function that fails on a row may quote a value of it (`bad JSON path: 'x'`), and that may be private."""
+
+
 def _tidy(message: str) -> str:
-    return message.partition("\nquery:")[0].removeprefix("INVALID_ARGUMENT: ").removeprefix("IO: ")
+    text = message.partition("\nquery:")[0].removeprefix("INVALID_ARGUMENT: ").removeprefix("IO: ")
+    return _SHOWN_VALUE.sub(r"\1...", text)
 
 
 _PATH: Final = "source.path"

@@ -312,8 +312,10 @@ def _explain_statement(refusal: Exception, connection: Connection, job: _Job) ->
 
 
 def _hint(extract: Extract) -> str:
-    where = f"check `where: {extract.where}`; " if extract.where is not None else ""
-    return where + "the table may have changed since it was planned: plan again"
+    said = [f"`where: {extract.where}`"] if extract.where is not None else []
+    said += [f"`{f.name}: {{expr: {f.expr}}}`" for f in extract.fields if f.expr is not None]
+    check = f"check {', '.join(said)}; " if said else ""
+    return check + "the table may have changed since it was planned: plan again"
 
 
 def _start(job: _Job, piece: _Piece, progress: _Progress) -> int:
