@@ -255,6 +255,42 @@ def test_status_without_a_daemon(shop):
     assert "3 ok" in text
 
 
+def _behind(shop):
+    told = json.loads(silt("status", "--json", cwd=shop).stdout)
+    return {s["name"]: s["behind_seconds"] for s in told["streams"]}
+
+
+def test_status_remembers_since_when_a_source_is_ahead(shop):
+    """Without a daemon too: from the first look that saw it ahead, until a cycle has taken the rows."""
+    ran(shop)
+    assert set(_behind(shop).values()) == {0}
+    sql(shop / "shop.db", "INSERT INTO orders (customer) VALUES ('dan')")
+    first, second = _behind(shop), _behind(shop)
+    assert (first["orders"], first["settings"]) == (0, 0)
+    assert second["orders"] > 0.05, "a process takes longer to start"
+    assert second["settings"] == 0
+    ran(shop)
+    assert _behind(shop)["orders"] == 0
+    sql(shop / "shop.db", "INSERT INTO orders (customer) VALUES ('eve')")
+    assert _behind(shop)["orders"] == 0, "seen for the first time again"
+    assert 0.05 < _behind(shop)["orders"] < second["orders"] + 60
+
+
+def test_rows_seen_ahead_before_the_last_good_cycle_are_taken():
+    """What a look saw counts until a cycle that began later left nothing behind."""
+    from silt.cli.status import _first_ahead
+    from silt.state import StreamStatus
+
+    caught = StreamStatus(name="s", state="ok", caught_up=100.0)
+    failing = StreamStatus(name="s", state="failing", caught_up=50.0, ahead_since=70.0)
+    assert _first_ahead(None, None, 200.0) == 200.0
+    assert _first_ahead(None, 90.0, 200.0) == 90.0
+    assert _first_ahead(caught, 90.0, 200.0) == 200.0
+    assert _first_ahead(caught, 110.0, 200.0) == 110.0
+    assert _first_ahead(failing, 90.0, 200.0) == 70.0
+    assert _first_ahead(failing, 60.0, 200.0) == 60.0
+
+
 def test_status_check(shop):
     """0 while all is well; 1 when rows are pending that nothing ever took, or a stream fails."""
     assert silt("status", "--check", cwd=shop).returncode == 1

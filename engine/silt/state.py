@@ -93,6 +93,7 @@ class StateDir:
         stem = f"{quote(manifest, safe='')}@{quote(node, safe='')}"
         self.lock_path: Final = self.folder / f"{stem}.lock"
         self.status_path: Final = self.folder / f"{stem}.status.json"
+        self.ahead_path: Final = self.folder / f"{stem}.ahead.json"
 
     def lock(self, manifest_path: str) -> Lock:
         """Take the lock for as long as the returned context is open.
@@ -123,6 +124,19 @@ class StateDir:
             return _revive(data) if data.get("format") == FORMAT else None
         except (OSError, ValueError, TypeError, AttributeError, KeyError):
             return None
+
+    def ahead(self) -> dict[str, float]:
+        """By stream, when `silt status` first saw its source ahead, in seconds since the epoch."""
+        try:
+            data = json.loads(self.ahead_path.read_text(encoding="utf-8"))
+            return {str(name): float(moment) for name, moment in data.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return {}
+
+    def write_ahead(self, moments: Mapping[str, float]) -> None:
+        """Replace what `ahead` says; a folder that cannot be written, or is not there yet, keeps nothing."""
+        with contextlib.suppress(OSError):
+            _replace(self.ahead_path, json.dumps(moments, ensure_ascii=False))
 
     def write(self, status: LastStatus) -> str:
         """Replace the last status, whole or not at all; a warning where it cannot be written, else empty."""

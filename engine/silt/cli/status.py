@@ -14,12 +14,14 @@ from silt.cli.select import Selection
 from silt.errors import SiltError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from silt.manifest.model import Manifest
     from silt.observe import Handles
     from silt.plan.model import Outlook, Plan, StreamPlan
     from silt.report.plan import Entry
     from silt.report.status import Standing, Status
-    from silt.state import Holder, LastStatus, StreamStatus
+    from silt.state import Holder, LastStatus, StateDir, StreamStatus
 
 DAY = 86400.0
 STALE_INTERVALS = 3
@@ -65,9 +67,10 @@ def look(manifest: Manifest, selection: Selection) -> Status:
         outlooks = _outlooks(planned, handles)
         holder, last = state.holder(), state.read()
         now = time.time()
+        found = entries(planned, outlooks)
+        ahead = _ahead(state, found, last, now)
         standings = tuple(
-            _standing(entry, handles, last, now=now, running=_loops(holder, last))
-            for entry in entries(planned, outlooks)
+            _standing(entry, handles, last, ahead, now=now, running=_loops(holder, last)) for entry in found
         )
     return Status(
         path=manifest.path,
@@ -99,7 +102,13 @@ def _on_disk(manifest: Manifest, holder: Holder | None, last: LastStatus | None)
 
 
 def _standing(
-    entry: Entry, handles: Handles, last: LastStatus | None, *, now: float, running: bool
+    entry: Entry,
+    handles: Handles,
+    last: LastStatus | None,
+    ahead: Mapping[str, float],
+    *,
+    now: float,
+    running: bool,
 ) -> Standing:
     from silt.report import failure
     from silt.report.status import Standing
@@ -111,7 +120,7 @@ def _standing(
     state: str = entry.state
     if error is None and running and known and known.state in ("failing", "held", "running"):
         state, error, hint = known.state, known.error, known.hint  # what a cycle met, planning need not
-    behind = _behind(entry.outlook, known, now)
+    behind = _behind(entry.outlook, ahead.get(entry.plan.stream.name), now)
     return Standing(
         name=entry.plan.stream.name,
         state=state,
@@ -130,13 +139,35 @@ def _standing(
     )
 
 
-def _behind(outlook: Outlook, known: StreamStatus | None, now: float) -> float | None:
+def _ahead(state: StateDir, found: Iterable[Entry], last: LastStatus | None, now: float) -> dict[str, float]:
+    """By stream, since when its source is seen ahead; this look is remembered for the next, daemon or not."""
+    before = state.ahead()
+    moments = dict(before)
+    for entry in found:
+        name = entry.plan.stream.name
+        known = last.stream(name) if last else None
+        if entry.outlook.pending_rows or entry.outlook.pending_at_least:
+            moments[name] = _first_ahead(known, before.get(name), now)
+        elif entry.outlook.pending_rows == 0:
+            moments.pop(name, None)
+    if moments != before:
+        state.write_ahead(moments)
+    return moments
+
+
+def _first_ahead(known: StreamStatus | None, seen: float | None, now: float) -> float:
+    """The earliest moment that counts: what was ahead before a cycle that left nothing behind is taken."""
+    taken = (known.caught_up if known else None) or 0.0
+    moments = (known.ahead_since if known else None, seen)
+    return min((moment for moment in moments if moment is not None and moment > taken), default=now)
+
+
+def _behind(outlook: Outlook, since: float | None, now: float) -> float | None:
     """Seconds since the source was first seen ahead; 0 when it is not, None where that is not known."""
     if outlook.pending_rows == 0:
         return 0.0
     if outlook.pending_rows is None and not outlook.pending_at_least:
         return None
-    since = known.ahead_since if known else None
     return now - since if since is not None else 0.0
 
 

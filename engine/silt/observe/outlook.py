@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from silt import target
@@ -27,7 +28,10 @@ COUNTED = 1_000_000
 """Rows beyond which `plan` says "more than"."""
 
 SAMPLED = 1_000
-"""Pending rows that are read to estimate bytes."""
+"""Pending rows of a database that are read at least: for their bytes, and for values that do not fit."""
+
+READING = 0.25
+"""Seconds after which no more of them are read."""
 
 
 @dataclass(slots=True)
@@ -37,6 +41,7 @@ class _Sum:
     rows: int = 0
     exact: bool = True
     bytes: int | None = 0
+    checked: int = 0
     batches: int = 0
     writes: bool = False
     actions: list[Action] = field(default_factory=list)
@@ -58,6 +63,7 @@ class _Sum:
         self.rows += part.rows
         self.exact = self.exact and part.exact
         self.bytes = None if self.bytes is None or part.bytes is None else self.bytes + part.bytes
+        self.checked += part.checked
         self.batches += part.batches
         self.writes = self.writes or part.writes
         for action in part.actions:
@@ -102,7 +108,7 @@ def _outlook(plan: StreamPlan, total: _Sum) -> Outlook:
         pending_bytes=total.bytes,
         batches=total.batches,
         actions=tuple(total.actions),
-        notes=(*plan.notes, *total.notes, *_older(total), *total.waits),
+        notes=(*plan.notes, *total.notes, *_older(total), *_unread(total), *total.waits),
         error=error,
         also=tuple(other for other in total.errors if other is not error),
     )
@@ -112,6 +118,12 @@ def _older(total: _Sum) -> Iterator[str]:
     """Rows of the form that they had before an edit: it holds for new ones (DESIGN 3, privacy)."""
     for edit, rows in total.older.items():
         yield f"{rows:,} rows in the lake were written before {edit}; `silt reset` writes them anew"
+
+
+def _unread(total: _Sum) -> Iterator[str]:
+    """That values which do not fit may be among the rows that were not read."""
+    if 0 < total.checked < total.rows:
+        yield f"{total.checked:,} of the pending rows were read: the others may hold values that do not fit"
 
 
 def _table(plan: StreamPlan, table: TablePlan, handles: Handles, total: _Sum, deadline: float) -> None:
@@ -208,7 +220,9 @@ def _appended(
     total.exact = total.exact and seen.window.last
     total.writes = total.writes or bool(seen.rows)
     if seen.rows and total.bytes is not None:
-        total.bytes += _bytes(part, seen, connection)
+        size, checked = _read(part, seen, connection, deadline)
+        total.bytes += size
+        total.checked += checked
 
 
 def _verdict(part: Part, seen: Look, total: _Sum) -> None:
@@ -243,16 +257,29 @@ def _alone(connection: Connection) -> Snapshot:
     return Snapshot(readers=(connection,))
 
 
-def _bytes(part: Part, seen: Look, connection: Connection) -> int:
-    """Arrow bytes of the pending rows, from the first 1,000 of them."""
-    if not seen.window.rows:
-        return 0
-    first = ev.window(connection, part.extract, seen.window.lo, seen.window.hi, max_rows=SAMPLED)
-    if not first.rows:
-        return 0
-    batches = list(rows_of(_alone(connection), part.extract, first.lo, first.hi, first.rows))
-    sampled = int(sum(b.nbytes for b in batches))
-    return sampled * seen.window.rows // first.rows
+def _read(part: Part, seen: Look, connection: Connection, deadline: float) -> tuple[int, int]:
+    """(Arrow bytes of the pending rows, rows that were read for it and for misfits); raises `Misfit`.
+
+    All of them where a fraction of a second is enough, else that many, and never less than 1,000.
+    """
+    window, rows, size = _readable(part, seen, connection), 0, 0
+    if not window.rows:
+        return 0, 0
+    until = min(deadline, time.monotonic() + READING)
+    with closing(rows_of(_alone(connection), part.extract, window.lo, window.hi, window.rows)) as batches:
+        for batch in batches:
+            rows += batch.num_rows
+            size += batch.nbytes
+            if rows >= SAMPLED and time.monotonic() >= until:
+                break
+    return size * seen.window.rows // max(rows, 1), rows
+
+
+def _readable(part: Part, seen: Look, connection: Connection) -> ev.Window:
+    """The pending rows; of a view the first ones, since all that are asked for are compared at first."""
+    if part.extract.table.kind != "view":
+        return seen.window
+    return ev.window(connection, part.extract, seen.window.lo, seen.window.hi, max_rows=SAMPLED)
 
 
 def _replaced(part: Part, standing: Standing, connection: Connection, total: _Sum) -> None:
@@ -264,6 +291,6 @@ def _replaced(part: Part, standing: Standing, connection: Connection, total: _Su
         size += batch.nbytes
     if standing.position is not None and standing.position.digest == digest.hex():
         return
-    total.rows, total.bytes, total.batches, total.writes = rows, size, 1, True
+    total.rows, total.checked, total.bytes, total.batches, total.writes = rows, rows, size, 1, True
     if standing.position is not None:
         total.act(Action(kind="replace", text="replace"))

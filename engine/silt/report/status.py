@@ -116,7 +116,10 @@ def _cells(s: Standing, status: Status) -> Row:
 
 
 def _behind(s: Standing) -> str:
-    return "?" if s.behind_seconds is None else "-" if not s.behind_seconds else duration(s.behind_seconds)
+    if s.behind_seconds is None:
+        return "?"
+    ahead = s.behind_seconds or s.pending_rows or s.pending_at_least
+    return duration(s.behind_seconds) if ahead else "-"
 
 
 def _pending(s: Standing) -> str:
