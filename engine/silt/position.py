@@ -44,7 +44,8 @@ class Position:
     incarnation.
     `ties` is (how many, sum of key hashes) of the rows at the position's cursor value up to its key;
     `slice` names the lineage columns that tell the slice's rows from others' (None: not recorded);
-    `file` is (device, inode, birth time in nanoseconds or None).
+    `file` is (device, inode, birth time in nanoseconds or None); `formats` are (source column, format)
+    by which instants were read, so that another sample of values reads them no other way.
     `written` counts rows written to the slice; `shaped` are (setting, digest, rows written before it) of
     what gave them their form: `where`, `<column>.expr`, `<column>.mask` (`plan.shaping`).
     """
@@ -69,6 +70,7 @@ class Position:
     written: int = 0
     shaped: tuple[tuple[str, str, int], ...] = ()
     committed_at: int = 0
+    formats: tuple[tuple[str, str], ...] = ()
 
 
 def nonce() -> str:
@@ -205,6 +207,7 @@ def _revive(data: dict[str, Any]) -> dict[str, Any]:
         "witnesses": lambda items: tuple(
             Witness(key=_key(key), hash=digest, ordinal=ordinal) for key, digest, ordinal in items
         ),
+        "formats": lambda items: tuple((name, form) for name, form in items),
         "ties": tuple,
         "shaped": lambda items: tuple((name, digest, rows) for name, digest, rows in items),
         "file": tuple,

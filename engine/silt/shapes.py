@@ -151,7 +151,8 @@ class ColumnCensus:
     census may be printed, a masked column's value may not.  `fits` says for which narrower types
     every sampled value is exact (`decimal(10,2)`, `boolean`, `date`).  `falls` counts the steps from one
     sampled row to the next at which the value is smaller, in the order of the rowid.  `probe` is what
-    the column's index adds, None where it was not asked.
+    the column's index adds, None where it was not asked.  `told` is the format in which its numbers are
+    times where the manifest or a position says so.
     """
 
     name: str
@@ -166,6 +167,7 @@ class ColumnCensus:
     falls: int = 0
     distinct: int = 0
     probe: Probe | None = None
+    told: str | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:

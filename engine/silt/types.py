@@ -348,6 +348,30 @@ _ISO: Final = re.compile(
 )
 
 
+_SEEN: Final = "[seen]"
+PLAUSIBLE: Final = (31_536_000_000_000, 7_258_118_400_000_000)
+"""1971 to 2199 in microseconds since 1970: a day of 2000 to 2100, counted in another unit, lies outside."""
+
+
+def as_seen(form: str) -> str:
+    """`form`, marked where it counts and only the values said so."""
+    base = base_format(form)
+    return base + _SEEN if base in NUMBER_FORMATS else form
+
+
+def is_seen(form: str | None) -> bool:
+    """Whether only the values said so."""
+    return form is not None and form.endswith(_SEEN)
+
+
+def plausible(moment: int) -> bool:
+    """Whether microseconds since 1970 are an instant that a format which was only seen may make.
+
+    0 is the same instant in every unit, and means "never" in many tables.
+    """
+    return moment == 0 or PLAUSIBLE[0] <= moment < PLAUSIBLE[1]
+
+
 def text_format(value: str) -> str:
     """The format of a text, fine enough that texts of one format sort as the instants do.
 
@@ -655,8 +679,11 @@ def _instant(value: Value, form: str | None, timezone: str | None) -> datetime:
         return _text_instant(value, timezone)
     if not isinstance(value, int | float) or (isinstance(value, float) and value - value != 0):
         raise ValueError("not a number")
+    moment = microseconds(value, base)
+    if is_seen(form) and not plausible(moment):
+        raise ValueError(f"no plausible {base}, the format found in other values; `format: {base}` takes it")
     try:
-        return _EPOCH + timedelta(microseconds=microseconds(value, base))
+        return _EPOCH + timedelta(microseconds=moment)
     except OverflowError:
         raise ValueError("out of range") from None
 

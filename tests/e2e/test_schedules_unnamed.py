@@ -518,3 +518,176 @@ def test_only_the_database_with_unclaimed_rows_is_held(site: Site) -> None:
     assert (result.state, result.rows) == ("held", 1)
     assert "database c" in str(result.error)
     assert {row["v"] for row in site.lake("t")} == {"a", "b", "z", "more"}
+
+
+def _late(site: Site, ddl: str, times: list[object]) -> None:
+    site.sql(f"create table t({ddl})", ("insert into t(id, ts) values (?, ?)", list(enumerate(times, 1))))
+
+
+_IN_2023 = 1_700_000_000_000_000_000
+KEYED = "ts timestamp not null, id int not null, primary key (ts, id)"
+
+
+def test_lookback_over_a_key_that_the_lake_cuts_off_is_refused(site: Site) -> None:
+    """Two rows of one microsecond have one key in the lake, and one would pass for the other."""
+    _late(site, KEYED, [_IN_2023, _IN_2023 + 5000])
+    site.sql("update t set id = 1")
+    site.write("  t: {cursor: {column: ts, lookback: 1h}}\n")
+    result = site.one()
+    assert result.state == "failing", "the late row of the same microsecond would be taken for the first"
+    assert "nanoseconds" in str(result.error)
+    assert "type: string" in result.error.hint
+
+
+@pytest.mark.parametrize(
+    ("ddl", "columns"),
+    [
+        ("id integer primary key, ts timestamp not null", "{}"),
+        (KEYED, "{ts: {type: bigint}}"),
+        (KEYED, "{ts: {type: string}}"),
+    ],
+)
+def test_lookback_over_a_key_that_the_lake_keeps_whole(site: Site, ddl: str, columns: str) -> None:
+    """By an id of its own, or by the count itself, the late row of the same microsecond is told."""
+    _late(site, ddl, [_IN_2023, _IN_2023 + 5000])
+    site.write(f"  t: {{columns: {columns}, cursor: {{column: ts, lookback: 1h}}}}\n")
+    ok(site, 2)
+    site.sql(f"insert into t(id, ts) values (3, {_IN_2023 + 1})")
+    ok(site, 1)
+    ok(site, 0)
+    assert sorted(site.column("t", "id")) == [1, 2, 3]
+
+
+def test_one_instant_spelled_twice_holds(site: Site) -> None:
+    """Two keys of texts are one in the lake: which of the two rows it holds cannot be told."""
+    _late(site, KEYED.replace("primary", "v text, primary"), ["2024-01-01 00:00:00.0", "2024-01-01 00:00:30"])
+    site.write("  t: {cursor: {column: ts, lookback: 1h}}\n")
+    ok(site, 2)
+    site.sql("insert into t(ts, id, v) values ('2024-01-01 00:00:00', 1, 'late')")
+    held(site, "4.3", "one key in the lake")
+
+
+def test_rewind_over_a_key_that_the_lake_cuts_off_holds(site: Site) -> None:
+    """Without lookback such a stream runs; rows that are in doubt cannot be compared, and are not."""
+    _late(site, KEYED, [_IN_2023 + i * 1000 for i in range(20)])
+    site.write("  t: {cursor: ts}\n")
+    ok(site, 20)
+    site.sql("update t set ts = ts + 1 where id = 20")
+    held(site, "4.4", "nanoseconds")
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (1_700_000_000_000, 1_700_000_000),  # seconds among milliseconds: 1970
+        (1_700_000_000_000_000, 1_700_000_000_000),
+        (1_700_000_000, 40_000_000_000),  # the year 3237
+        (2_460_000.5, 1.5),  # a Julian day long before Christ
+    ],
+)
+def test_a_number_of_another_unit_is_a_misfit(site: Site, first: float, then: float) -> None:
+    """A format that was only seen in values makes no absurd years; said in the manifest it takes all."""
+    site.sql(
+        "create table t(id integer primary key, at timestamp)",
+        ("insert into t(at) values (?)", [(first + i,) for i in range(30)]),
+    )
+    site.write("  t: {}\n")
+    ok(site, 30)
+    site.sql(("insert into t(at) values (?)", [(then,)]))
+    result = site.one()
+    assert result.state == "failing"
+    for word in ("t.at", "at id 31", str(then), "integer" if isinstance(then, int) else "real", "plausible"):
+        assert word in str(result.error), word
+    assert len(site.lake("t")) == 30
+    if isinstance(first, int):
+        form = {10: "epoch_s", 13: "epoch_ms", 16: "epoch_us"}[len(str(first))]
+        site.write(f"  t: {{columns: {{at: {{format: {form}}}}}}}\n")
+        ok(site, 1)
+
+
+def test_zero_is_the_same_instant_in_every_unit(site: Site) -> None:
+    """`0` means "never" in many tables: it arrives as 1970-01-01."""
+    site.sql(
+        "create table t(id integer primary key, at timestamp)",
+        ("insert into t(at) values (?)", [(1_700_000_000_000 + i,) for i in range(200)]),
+        "insert into t(at) values (0)",
+    )
+    site.write("  t: {}\n")
+    ok(site, 201)
+    assert min(site.column("t", "at")).year == 1970
+
+
+@pytest.mark.parametrize("mode", ["append", "overwrite"])
+def test_a_format_that_was_seen_is_pinned(site: Site, mode: str) -> None:
+    """Another sample of the values reads the column no other way, on a wiped device neither."""
+    site.sql(
+        "create table t(id integer primary key, at timestamp)",
+        ("insert into t(at) values (?)", [(1_700_000_000 + i,) for i in range(10)]),
+    )
+    site.write(f"  t: {{mode: {mode}}}\n")
+    ok(site, 10)
+    site.sql(("insert into t(at) values (?)", [(1_700_000_000_000 + i,) for i in range(2000)]))
+    result = site.one()
+    assert (result.state, len(site.lake("t"))) == ("failing", 10)
+    assert "t.at" in str(result.error)
+    site.sql("delete from t where id > 10", "insert into t(at) values (1700000100)")
+    site.one()
+    assert {moment.year for moment in site.column("t", "at")} == {2023}
+    assert len(site.lake("t")) == 11
+
+
+@pytest.mark.parametrize(
+    ("form", "unit"), [("epoch_ms", 1_000), ("epoch_us", 1_000_000), ("apple_ns", 1_000_000_000)]
+)
+def test_lookback_counts_in_the_format_that_the_manifest_says(site: Site, form: str, unit: int) -> None:
+    """A duration back from an integer cursor whose name and type say nothing of time."""
+    since = 978_307_200 if form.startswith("apple") else 0
+    start = (1_700_000_000 - since) * unit
+    site.sql(
+        "create table t(id integer primary key, n int not null)",
+        ("insert into t values (?, ?)", [(i, start + i * 60 * unit) for i in range(30)]),
+    )
+    site.write(f"  t: {{columns: {{n: {{format: {form}}}}}, cursor: {{column: n, lookback: 10m}}}}\n")
+    ok(site, 30)
+    site.sql(
+        ("insert into t values (100, ?)", (start + 20 * 60 * unit + 1,)),
+        ("insert into t values (101, ?)", (start + 10 * 60 * unit,)),
+    )
+    ok(site, 1)
+    assert 100 in site.column("t", "id")
+    assert 101 not in site.column("t", "id"), "before the look-back"
+
+
+@pytest.mark.parametrize(
+    ("ddl", "value", "lookback", "word"),
+    [
+        ("n int not null", 7, "10m", "plain numbers"),
+        ("n text not null", "2024-01-01 00:00:00", "600", "holds no numbers"),
+        ("n text not null", "b", "10m", "no known format"),
+    ],
+)
+def test_lookback_in_a_unit_that_the_cursor_has_not(
+    site: Site, ddl: str, value: object, lookback: str, word: str
+) -> None:
+    """A duration of plain integers, a number of texts: refused, with what to write instead."""
+    site.sql(
+        f"create table t(id integer primary key, {ddl})", ("insert into t(n) values (?)", [(value,)] * 3)
+    )
+    site.write(f"  t: {{cursor: {{column: n, lookback: {lookback}}}}}\n")
+    result = site.one()
+    assert result.state == "failing"
+    assert word in str(result.error)
+    assert "write a" in result.error.hint or "format" in result.error.hint
+
+
+def test_lookback_of_plain_numbers(site: Site) -> None:
+    """`lookback: 5` of a column that counts reads the last five numbers again."""
+    site.sql(
+        "create table t(id integer primary key, n int not null)",
+        ("insert into t(n) values (?)", [(i * 2,) for i in range(20)]),
+    )
+    site.write("  t: {cursor: {column: n, lookback: 5}}\n")
+    ok(site, 20)
+    site.sql("insert into t(n) values (33), (31)")
+    ok(site, 1)
+    assert 33 in site.column("t", "n")

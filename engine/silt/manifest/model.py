@@ -101,14 +101,15 @@ class Target:
 class CursorRule:
     """The cursor as declared.
 
-    `kind`: `auto` detects; `rowid`; `columns` names them.  `lookback` is in seconds for a time
-    cursor and in the column's own unit otherwise; `initial_value` is exclusive (rows after it);
-    `max_skew` in seconds.
+    `kind`: `auto` detects; `rowid`; `columns` names them.  `lookback` is in seconds where it was
+    written as a duration (`lookback_is_time`), else in the column's own unit; `initial_value` is
+    exclusive (rows after it); `max_skew` in seconds.
     """
 
     kind: Literal["auto", "rowid", "columns"] = "auto"
     columns: tuple[str, ...] = ()
     lookback: float | None = None
+    lookback_is_time: bool = False
     on_null: Literal["fail", "include"] = "fail"
     initial_value: int | float | str | None = None
     max_skew: float = 3600.0

@@ -11,7 +11,7 @@ from typing import Any
 from silt.errors import Secret
 from silt.manifest.document import Document, Path
 from silt.manifest.expand import maker_of, rules_of, stacked_for
-from silt.manifest.model import Manifest, Source, Stream, Target
+from silt.manifest.model import CursorRule, Manifest, Source, Stream, Target
 from silt.manifest.rules import Setting, Slot
 from silt.manifest.streams import ignored_slots
 from silt.manifest.units import duration_text, size_text
@@ -130,10 +130,16 @@ def _values(stream: Stream) -> dict[str, Any]:
     }
 
 
+def _lookback(rule: CursorRule) -> float | str | None:
+    if rule.lookback is None or not rule.lookback_is_time:
+        return rule.lookback
+    return duration_text(rule.lookback)
+
+
 def _cursor(stream: Stream) -> Any:
     rule = stream.cursor
     options = {
-        "lookback": rule.lookback,
+        "lookback": _lookback(rule),
         "on_null": rule.on_null if rule.on_null != "fail" else None,
         "initial_value": rule.initial_value,
         "max_skew": duration_text(rule.max_skew) if rule.max_skew != 3600 else None,

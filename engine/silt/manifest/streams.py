@@ -295,6 +295,7 @@ def _cursor_options(settings: _Settings, options: Mapping[str, Plain]) -> Cursor
         kind=kind,  # type: ignore[arg-type]  # one of the three, by the line above
         columns=named,
         lookback=duration(lookback) if isinstance(lookback, str) else lookback,
+        lookback_is_time=isinstance(lookback, str),
         on_null=options.get("on_null") or "fail",
         initial_value=options.get("initial_value"),
         max_skew=duration(options.get("max_skew") or "1h"),

@@ -11,11 +11,12 @@ from silt.errors import Contended, SiltError, UserError, Wrong
 from silt.manifest.model import Manifest, Source, Stream, Target
 from silt.manifest.options import BREAKS_PATHS
 from silt.observe.handles import Handles
+from silt.plan import formats
 from silt.plan.build import build, failed
 from silt.plan.cursor import recorded_rule
 from silt.plan.model import LakeColumn, Plan, Seen, SeenDatabase, SeenLake, StreamPlan
 from silt.plan.verdict import definition
-from silt.position import app_id, decode, parse_app
+from silt.position import Position, app_id, decode, parse_app
 from silt.shapes import CursorChoice, Database, Table, TableCensus, ascii_lower
 from silt.source import condition, expression, query
 from silt.source.census import census, probed
@@ -207,6 +208,7 @@ def _see_lake(at: Target, into: str, handles: Handles) -> SeenLake:
             lake.table = target.open_table(lake.uri, lake.options)
         if lake.table is None:
             return SeenLake(uri=lake.uri)
+        positions = _positions(lake.table)
         return SeenLake(
             uri=lake.uri,
             version=lake.table.version,
@@ -216,14 +218,14 @@ def _see_lake(at: Target, into: str, handles: Handles) -> SeenLake:
             partition_by=tuple(lake.table.partition_by),
             description=lake.table.description,
             properties=lake.table.configuration,
-            definitions=_definitions(lake.table),
+            definitions={app: at.definition if at else () for app, at in positions.items()},
+            formats={app: at.formats for app, at in positions.items() if at is not None},
         )
 
 
-def _definitions(table: target.Table) -> dict[str, tuple[str, ...]]:
+def _positions(table: target.Table) -> dict[str, Position | None]:
     apps = [app for app in table.txns if parse_app(app) is not None]
-    found = {app: decode(table.position(app)[1]) for app in apps}
-    return {app: position.definition if position else () for app, position in found.items()}
+    return {app: decode(table.position(app)[1]) for app in apps}
 
 
 def _see(
@@ -250,8 +252,7 @@ def _see(
         found = lakes[stream.path_for(database.name)]
         lake = found if isinstance(found, SeenLake) else _ABSENT
         app = app_id(manifest=manifest.name, node=manifest.node, stream=stream.name, database=database.name)
-        recorded = lake.definitions.get(app, ())
-        seen = _examine(stream, database, table, origin, handles, lake, recorded)
+        seen = _examine(stream, database, table, origin, handles, lake, app)
         if isinstance(found, SiltError):
             return replace(seen, error=found, also=seen.errors)
         return replace(seen, schema_version=reflected.schema_version)
@@ -283,8 +284,9 @@ def _examine(
     origin: Source,
     handles: Handles,
     lake: SeenLake,
-    recorded: tuple[str, ...],
+    app: str,
 ) -> SeenDatabase:
+    recorded = lake.definitions.get(app, ())
     wrong = Wrong()
     choice: CursorChoice | None = None
     with handles.connection(origin, database.path) as connection:
@@ -307,6 +309,7 @@ def _examine(
             counts = census(connection, table, sample)
         if stream.mode == "append" and not pinned:
             counts = probed(connection, table, counts)
+    counts = formats.told(counts, stream, lake.formats.get(app, ()))
     with wrong:
         choice = _choose(stream, table, counts, recorded) if stream.mode == "append" else None
     return SeenDatabase(

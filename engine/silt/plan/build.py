@@ -20,6 +20,7 @@ from silt.plan.fields import (
     own_formats,
     untyped,
 )
+from silt.plan.keys import check_lookback
 from silt.plan.model import (
     COMMENT,
     LakeColumn,
@@ -33,6 +34,7 @@ from silt.plan.model import (
     StreamPlan,
     TablePlan,
 )
+from silt.plan.window import check_unit
 from silt.position import app_id
 from silt.shapes import CursorChoice, Extract, Field, Order, Table
 
@@ -141,6 +143,7 @@ def _settled(database: SeenDatabase, seen: Seen) -> SeenDatabase:
             hint=_what_to_declare(choice),
             setting="cursor",
         )
+    check_unit(seen.stream.cursor, choice)
     return replace(database, choice=choice)
 
 
@@ -254,11 +257,14 @@ def _part(seen: Seen, lake: SeenLake, database: SeenDatabase, fields: tuple[Fiel
     table = database.table
     if table is None:
         raise ValueError("a part has a table")
-    mine = for_database(fields, table, own_formats(database, seen, lake) if has_types(database) else {})
+    recorded = lake.formats.get(_app(seen, database), ())
+    own = own_formats(database, seen, lake, recorded) if has_types(database) else {}
+    mine = for_database(fields, table, own)
     order = database.choice.order if database.choice else None
     check_rowid(mine, table)
     if order is not None:
         check_exposed(order, mine, table)
+        check_lookback(seen.stream.cursor, order, mine, table)
     return Part(
         database=database.database,
         app=_app(seen, database),

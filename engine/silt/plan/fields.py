@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from silt import types
 from silt.errors import UserError, Wrong
 from silt.manifest.model import ColumnRule, Stream
+from silt.plan.formats import Formats, settled
 from silt.plan.model import LakeColumn, Seen, SeenDatabase, SeenLake
 from silt.shapes import Column, ColumnCensus, Field, Table, ascii_lower
 
@@ -260,12 +261,12 @@ def _format(kind: str, form: str | None, column: Column, census: ColumnCensus | 
     A timestamp or date that only the manifest or the table asks for takes the format most values have.
     """
     form = None if form == types.RENDERED and kind != "string" else form
-    if kind == "string" and form is None and types.family(column.declared) != "text":
-        return types.RENDERED
+    if kind == "string":
+        return form if types.family(column.declared) == "text" else types.RENDERED
     if kind in ("timestamp", "date") and form is None and census is not None:
         bases = (types.base_format(name) for name, _ in census.formats)
         return next((base for base in bases if base in types.TIME_FORMATS), None)
-    return form if kind in ("timestamp", "date", "string") else None
+    return form if kind in ("timestamp", "date") else None
 
 
 _NUMBERS = ("bigint", "int", "smallint", "tinyint", "double", "float", "decimal")
@@ -418,11 +419,17 @@ def _in_lake_order(wanted: Mapping[str, Field], lake: SeenLake) -> tuple[Field, 
     return (*there, *(field for name, field in wanted.items() if name not in named))
 
 
-def own_formats(database: SeenDatabase, seen: Seen, lake: SeenLake) -> dict[str, str | None]:
-    """The format of each of the lake's columns as this database writes it: others may write theirs."""
+def own_formats(
+    database: SeenDatabase, seen: Seen, lake: SeenLake, recorded: Formats
+) -> dict[str, str | None]:
+    """The format of each of the lake's columns as this database writes it: others may write theirs.
+
+    `recorded` are those that its position keeps.
+    """
     rules = {ascii_lower(rule.name): rule for rule in seen.stream.columns if not rule.is_new}
     have = {column.name: column for column in lake.columns}
-    return {one.field.name: one.field.format for one in _typed_columns(database, seen, rules, have)}
+    typed = (one.field for one in _typed_columns(database, seen, rules, have))
+    return {field.name: settled(field, seen.stream, dict(recorded)) for field in typed}
 
 
 def for_database(

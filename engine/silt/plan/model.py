@@ -67,7 +67,8 @@ class SeenDatabase:
 class SeenLake:
     """A Delta table as found; `definitions` maps an app to its position's cursor definition.
 
-    An app whose position is empty (after a reset, or for overwrite) maps to ().  `version` is None
+    An app whose position is empty (after a reset, or for overwrite) maps to ().  `formats` maps it to the
+    formats that its position keeps.  `version` is None
     where there is no table yet.
     """
 
@@ -78,6 +79,7 @@ class SeenLake:
     description: str = ""
     properties: Mapping[str, str] = field(default_factory=dict)
     definitions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    formats: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
 
     @property
     def exists(self) -> bool:

@@ -17,6 +17,7 @@ from silt import target
 from silt.errors import Held
 from silt.manifest.model import Source
 from silt.observe import Look, examine, slice_columns
+from silt.plan import formats
 from silt.plan.model import Part
 from silt.plan.shaping import shaped
 from silt.plan.verdict import REBUILD, Hold, Restart, Wait, definition
@@ -197,6 +198,7 @@ class AppendCycle(Cycle):
             file=(evidence.file.device, evidence.file.inode, evidence.file.birth),
             machine=evidence.machine,
             committed_at=now_ms(),
+            formats=formats.of(part, base.formats),
         )
 
     def _null_hash(self, extract: Extract, connection: Connection, look: Look, base: Position) -> int | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from silt import target
 from silt.observe import Standing, check_schema, check_slice, predicate, slice_columns
+from silt.plan import formats
 from silt.plan.model import Part
 from silt.position import Position, advanced
 from silt.replicate.cycle import Cycle
@@ -87,6 +88,7 @@ class OverwriteCycle(Cycle):
             file=(file.device, file.inode, file.birth),
             machine=machine_id(),
             committed_at=now_ms(),
+            formats=formats.of(part, base.formats),
         )
         return Draft(part=part, batch=standing.batch + 1, position=position, rows=content.rows)
 

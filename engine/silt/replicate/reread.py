@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from silt import target
 from silt.errors import Held
+from silt.plan.keys import merged
 from silt.plan.model import Part
 from silt.plan.verdict import REBUILD
 from silt.shapes import Field
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 def key_fields(part: Part) -> tuple[Field, ...]:
     """The lake's columns that hold the order's key.
 
-    Raises `Held` where one of them is not in the lake: then what the slice holds cannot be told.
+    Raises `Held` where one of them is not in the lake, or cut off there: then what the slice holds
+    cannot be told.
     """
     order = part.extract.order
     names = order.columns if order else ()
@@ -42,7 +44,15 @@ def key_fields(part: Part) -> tuple[Field, ...]:
             why=f"no column for {', '.join(missing)}",
             hint=f"`lineage: [rowid]` or the key column keeps it; {REBUILD}",
         )
-    return tuple(field for field in found if field is not None)
+    fields = tuple(field for field in found if field is not None)
+    if order is not None and (reason := merged(order, fields, part.extract.table)):
+        raise Held(
+            "rows must be compared with the slice, but rows of two keys may have one there",
+            rule="4.4",
+            why=reason,
+            hint=REBUILD,
+        )
+    return fields
 
 
 def _field_of(part: Part, name: str) -> Field | None:
@@ -99,6 +109,8 @@ def less_held(
     kept = []
     for batch in batches:
         held = _held(table, part, batch, keys[0], names)
+        if content is None:
+            _check_told(fingerprints(batch, names), held, table)
         if (left := _without(batch, held, names)).num_rows:
             kept.append(left)
     return kept
@@ -116,6 +128,20 @@ def _held(
     within = (first_key, span["min"].as_py(), span["max"].as_py())
     rows = table.rows(names, target.Predicate(equals=part.slice.equals, between=within))
     return Counter(print_ for piece in rows for print_ in fingerprints(piece, names))
+
+
+def _check_told(found: Iterable[Hashable], held: Counter[Hashable], table: target.Table) -> None:
+    """Raise `Held` where several rows of the source have one key in the lake, which holds some of them.
+
+    Texts that spell one instant differently do, and `1` beside `'1'`: which of them is there cannot be told.
+    """
+    if any(number > 1 and 0 < held[key] < number for key, number in Counter(found).items()):
+        raise Held(
+            "rows of different keys in the source have one key in the lake, which holds only some of them",
+            rule="4.3",
+            on=table.uri,
+            hint=f"`type: string` keeps texts as they are; {REBUILD}",
+        )
 
 
 def _without(batch: pa.RecordBatch, held: Counter[Hashable], names: Sequence[str]) -> pa.RecordBatch:

@@ -126,7 +126,19 @@ def _instants(raw: pa.Array, field: Field) -> pa.Array:
     base = types.base_format(field.format or "iso")
     if base in types.TEXT_FORMATS:
         return _in_range(_from_text(raw, aware=base == "iso_offset", timezone=field.timezone))
-    return _in_range(_from_number(raw, base))
+    moments = _in_range(_from_number(raw, base))
+    return _plausible(moments) if types.is_seen(field.format) else moments
+
+
+def _plausible(moments: pa.Array) -> pa.Array:
+    """`moments`: a format that was only seen in the values may make no absurd ones of others."""
+    whole = moments.view(pa.int64())
+    low, high = types.PLAUSIBLE
+    bounds = pc.min_max(whole)
+    if bounds["min"].is_valid and (bounds["min"].as_py() < low or bounds["max"].as_py() >= high):
+        within = pc.and_(pc.greater_equal(whole, low), pc.less(whole, high))
+        _all(pc.or_(within, pc.equal(whole, 0)), "no plausible instant")
+    return moments
 
 
 def _in_range(moments: pa.Array) -> pa.Array:

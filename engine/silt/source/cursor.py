@@ -96,6 +96,8 @@ class _Evidence:
         A number is a time only where its type or name says so: ids of 19 digits look like nanoseconds
         of some day ahead, and rows past now + max_skew would wait for that day.
         """
+        if self.count.told is not None:
+            return self.count.told
         forms = [name for name, _ in self.count.formats]
         if len(forms) != 1 or self.count.blobs or types.base_format(forms[0]) not in types.TIME_FORMATS:
             return None

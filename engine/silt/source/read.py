@@ -366,7 +366,8 @@ def _advance(job: _Job, piece: _Piece, keys: pa.Array, progress: _Progress) -> N
 def _out_of_range(job: _Job) -> SiltError:
     return UserError(
         f"rows outside the range asked for came from {job.extract.table.name}",
-        hint="nothing was written; a `where` with unbalanced parentheses does this",
+        hint="nothing was written; if it says so again, an index may be corrupt: sqlite3's "
+        "`PRAGMA integrity_check` tells",
     )
 
 
