@@ -13,11 +13,12 @@ from contextlib import contextmanager
 import pytest
 from clirun import environment, silt, sql, start
 
-from silt.daemon import Daemon, Ledger, ManifestWatch, remember
+from silt.daemon import Daemon, FileWatch, Ledger, ManifestWatch, remember
 from silt.errors import Held, RetryLater
-from silt.manifest.model import Manifest, Schedule, Stream
-from silt.plan.model import Plan, StreamPlan
+from silt.manifest.model import Manifest, OnChange, Schedule, Stream
+from silt.plan.model import Part, Plan, Slice, StreamPlan, TablePlan
 from silt.replicate.model import RunResult, StreamResult
+from silt.shapes import Database, Extract, Table
 from silt.state import StateDir, StreamStatus
 
 LOCKED = RetryLater("the database is locked", hint="close it there")
@@ -145,9 +146,10 @@ def test_stop_waits_for_the_cycle_under_way(manifest):
     """The daemon ends after the commit under way, and says what it waits for."""
     gate, work = threading.Event(), Work(manifest, planned("big", 0.01))
     work.answer = lambda name: (gate.wait(10), result(name, rows=5))[1]
-    threading.Timer(0.5, gate.set).start()
     with running(manifest, work) as lines:
         until(lambda: work.ran == ["big"])
+        said = lambda: (until(lambda: "stopping" in kinds(lines)), gate.set())  # noqa: E731
+        threading.Thread(target=said).start()
     assert kinds(lines) == ["ready", "stopping", "stopped"]
     assert "big" in lines[1].text
     last = StateDir(manifest.state_dir, manifest="m", node="n").read()
@@ -288,7 +290,7 @@ def test_edit_is_said_once_per_edit(tmp_path, monkeypatch):
     from silt import manifest as manifests
 
     clock = [0.0]
-    monkeypatch.setattr("silt.daemon.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("silt.daemon.watch.time.monotonic", lambda: clock[0])
     path = tmp_path / "silt.yaml"
     good = "version: 1\nsources: {a: ./a.db}\ntargets: {lake: ./lake}\nstreams: {orders: }\n"
     path.write_text(good)
@@ -390,6 +392,56 @@ def test_loop_replicates_and_ends_0_on_a_signal(shop, number):
     told = json.loads(silt("query", "silt.yaml", "select count(*) n from orders", "--json", cwd=shop).stdout)
     assert told["rows"] == [{"n": 4}]
     assert all(set(e) >= {"time", "level", "event", "message"} for e in log.lines)
+
+
+def test_on_change_runs_soon_after_a_write_and_only_then(shop):
+    """A stream that is looked at every 5 minutes otherwise follows each write, in WAL mode too."""
+    database = shop / "db" / "a.db"
+    sql(database, "PRAGMA journal_mode=wal")
+    schedule = "schedule: {on_change: {debounce: 50ms, max_delay: 1s}}"
+    (shop / "silt.yaml").write_text(MANIFEST.replace("schedule: {every: 200ms}", schedule))
+    assert schedule in (shop / "silt.yaml").read_text()
+    with start("run", "--log-format", "json", cwd=shop) as process:
+        log = Log(process)
+        log.wait("commit", stream="orders", rows=1)
+        for key in (2, 3):
+            sql(database, f"INSERT INTO orders VALUES ({key}, 1)")
+            until(lambda key=key: sum(e["rows"] for e in log.lines if e["event"] == "commit") == key, 20)
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+def test_files_watched_are_those_of_streams_that_run_on_change(tmp_path):
+    """A write to the database, or to its -wal, is told once, and to no other stream."""
+    plans = []
+    for name, schedule in (("a", Schedule(on_change=OnChange())), ("b", Schedule())):
+        path = tmp_path / f"{name}.db"
+        path.write_bytes(b"one")
+        plans.append(reading(name, str(path), schedule))
+    watch = FileWatch()
+    assert watch.is_empty
+    watch.follow(plans)
+    assert list(watch.look()) == []
+    (tmp_path / "b.db").write_bytes(b"more")
+    assert list(watch.look()) == []
+    (tmp_path / "a.db-wal").write_bytes(b"frame")
+    assert list(watch.look()) == ["a"]
+    assert list(watch.look()) == []
+    (tmp_path / "a.db").unlink()
+    watch.follow(plans)  # a change that nobody has asked for yet survives a new plan
+    assert list(watch.look()) == ["a"]
+
+
+def reading(name: str, path: str, schedule: Schedule) -> StreamPlan:
+    stream = Stream(name=name, source="s", target="t", table=name, into=name, schedule=schedule)
+    part = Part(
+        database=Database(name=name, path=path),
+        app=name,
+        extract=Extract(table=Table(name=name), fields=(), order=None),
+        slice=Slice(),
+    )
+    table = TablePlan(into=name, uri=name, target="t", exists=False, columns=(), parts=(part,))
+    return StreamPlan(stream=stream, state="ok", tables=(table,))
 
 
 def test_human_log_and_edited_manifest(shop):

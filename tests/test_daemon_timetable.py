@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import random
+import time
+from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from silt.daemon import JITTER, Timetable
+from silt.daemon import Timetable
+from silt.daemon.timetable import JITTER
+from silt.manifest.model import OnChange, Schedule
+from silt.manifest.schedule import interval, upcoming
 
 
 def table(seed: int = 1) -> Timetable:
@@ -26,7 +32,7 @@ def test_new_stream_is_due_within_a_second():
     """The first cycle comes at once, but for a start jitter of at most a second."""
     for seed in range(50):
         timetable = table(seed)
-        timetable.add("a", 3600.0, 100.0)
+        timetable.add("a", Schedule(every=3600.0), 100.0)
         due = timetable.next()
         assert due is not None
         assert 100.0 <= due <= 101.0
@@ -36,7 +42,7 @@ def test_new_stream_is_due_within_a_second():
 def test_cycles_keep_to_the_grid_with_little_jitter(seed, every):
     """Starts stay within 10% of `every` after their place on the grid, and the grid does not drift."""
     timetable = table(seed)
-    timetable.add("a", every, 0.0)
+    timetable.add("a", Schedule(every=every), 0.0)
     take_at(timetable, "a")
     timetable.done("a", 0.0, failed=False)
     for number in range(1, 30):
@@ -48,7 +54,7 @@ def test_cycles_keep_to_the_grid_with_little_jitter(seed, every):
 def test_stream_never_overlaps_itself():
     """While it runs a stream is not due, however late it is."""
     timetable = table()
-    timetable.add("a", 1.0, 0.0)
+    timetable.add("a", Schedule(every=1.0), 0.0)
     take_at(timetable, "a")
     assert timetable.take(1_000_000.0) == ()
     assert timetable.next() is None
@@ -57,7 +63,7 @@ def test_stream_never_overlaps_itself():
 def test_missed_ticks_are_one():
     """A cycle that took five intervals is followed by one start, not five."""
     timetable = table()
-    timetable.add("a", 1.0, 0.0)
+    timetable.add("a", Schedule(every=1.0), 0.0)
     take_at(timetable, "a")
     timetable.done("a", 5.5, failed=False)
     due = take_at(timetable, "a")
@@ -69,7 +75,7 @@ def test_missed_ticks_are_one():
 def test_failures_back_off_and_success_ends_it():
     """Waits double from 5 s to 5 minutes, each a fifth shorter at most; a success is back on the grid."""
     timetable = table()
-    timetable.add("a", 60.0, 0.0)
+    timetable.add("a", Schedule(every=60.0), 0.0)
     now, waits = take_at(timetable, "a"), []
     for _ in range(10):
         due = timetable.done("a", now, failed=True)
@@ -87,7 +93,7 @@ def test_failures_back_off_and_success_ends_it():
 def test_frequent_stream_backs_off_from_its_own_interval():
     """A stream of every 200 ms is tried again after a second, not after five."""
     timetable = table()
-    timetable.add("a", 0.2, 0.0)
+    timetable.add("a", Schedule(every=0.2), 0.0)
     now = take_at(timetable, "a")
     due = timetable.done("a", now, failed=True)
     assert due is not None
@@ -98,7 +104,7 @@ def test_removed_stream_is_never_due():
     """Neither its place in the heap nor a cycle that ends later brings it back."""
     timetable = table()
     for name in ("a", "b"):
-        timetable.add(name, 1.0, 0.0)
+        timetable.add(name, Schedule(every=1.0), 0.0)
     timetable.remove("a")
     assert timetable.take(10.0) == ("b",)
     timetable.remove("b")
@@ -113,7 +119,7 @@ def test_every_stream_gets_its_turns(periods, seed):
     timetable = table(seed)
     names = [f"s{i}" for i in range(len(periods))]
     for name, every in zip(names, periods, strict=True):
-        timetable.add(name, every, 0.0)
+        timetable.add(name, Schedule(every=every), 0.0)
     turns, now = dict.fromkeys(names, 0), 0.0
     while (due := timetable.next()) is not None and due < 100.0:
         now = max(now, due)
@@ -122,3 +128,110 @@ def test_every_stream_gets_its_turns(periods, seed):
             timetable.done(name, now, failed=False)
     for name, every in zip(names, periods, strict=True):
         assert abs(turns[name] - 100.0 / every) <= 2
+
+
+# --- cron -----------------------------------------------------------------------------------------
+
+
+def test_cron_waits_for_its_moment_and_then_for_the_next():
+    """Five fields, in local time: due at the next full minute, whenever it was added, then a minute later."""
+    timetable = table()
+    late = time.time() % 60
+    timetable.add("a", Schedule(cron="* * * * *"), 1_000.0)
+    due = take_at(timetable, "a")
+    assert due - 1_000.0 == pytest.approx(60 - late, abs=0.5)
+    timetable.done("a", due, failed=False)
+    again = timetable.next()
+    assert again is not None
+    assert 0 < again - due <= 60
+
+
+def test_cron_backs_off_after_a_failure():
+    """A nightly stream that failed does not wait for the next night."""
+    timetable = table()
+    timetable.add("a", Schedule(cron="0 3 1 1 *"), 0.0)
+    take_at(timetable, "a")
+    again = timetable.done("a", 0.0, failed=True)
+    assert again is not None
+    assert 4.0 <= again <= 5.0
+
+
+def test_local_time_keeps_six_o_clock_over_the_change_of_clocks(monkeypatch):
+    """On 29 March 2026 Berlin goes from UTC+1 to UTC+2: 6 o'clock is 23 hours after 6 o'clock."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        six = datetime(2026, 3, 28, 5, tzinfo=UTC).timestamp()
+        assert upcoming("0 6 * * *", six - 1) == six
+        assert upcoming("0 6 * * *", six) == six + 23 * 3600
+        assert interval(Schedule(cron="0 6 * * *"), six - 1) == 24 * 3600
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+# --- on change ------------------------------------------------------------------------------------
+
+CHANGES = Schedule(on_change=OnChange(debounce=0.2, max_delay=1.0))
+
+
+def quiet(schedule: Schedule = CHANGES) -> Timetable:
+    """A timetable whose stream has run at 0 and is not due for minutes."""
+    timetable = table()
+    timetable.add("a", schedule, 0.0)
+    take_at(timetable, "a")
+    timetable.done("a", 0.0, failed=False)
+    assert (timetable.next() or 0) >= 300
+    return timetable
+
+
+def test_a_change_is_followed_by_a_cycle_after_the_debounce():
+    """0.2 s after the last write, not before."""
+    timetable = quiet()
+    timetable.touch("a", 10.0)
+    timetable.touch("a", 10.1)
+    assert timetable.take(10.25) == ()
+    assert timetable.next() == pytest.approx(10.3)
+    assert timetable.take(10.3) == ("a",)
+
+
+def test_writes_in_a_row_put_a_cycle_off_by_max_delay_at_most():
+    """A writer that never rests is read all the same."""
+    timetable = quiet()
+    for tick in range(100):
+        timetable.touch("a", 10.0 + tick / 10)
+        if timetable.take(10.0 + tick / 10):
+            break
+    assert tick == 10
+
+
+def test_a_change_while_it_runs_is_read_afterwards():
+    """What was written after the cycle read is not forgotten."""
+    timetable = quiet()
+    timetable.touch("a", 10.0)
+    assert timetable.take(10.2) == ("a",)
+    timetable.touch("a", 10.3)
+    assert timetable.done("a", 10.9, failed=False) == pytest.approx(11.1)
+    assert timetable.take(11.2) == ("a",)
+    assert (timetable.done("a", 11.3, failed=False) or 0) > 100
+
+
+def test_a_change_does_not_shorten_a_back_off():
+    """A stream that fails at every write would hammer a store that is down."""
+    timetable = quiet()
+    timetable.touch("a", 10.0)
+    assert timetable.take(10.2) == ("a",)
+    again = timetable.done("a", 10.3, failed=True)
+    timetable.touch("a", 10.4)
+    assert timetable.next() == again
+    assert again is not None
+    assert again >= 14
+
+
+def test_a_change_of_another_schedule_wakes_nobody():
+    """`every` keeps to its grid; a stream that is gone is none."""
+    timetable = quiet(Schedule(every=300))
+    before = timetable.next()
+    timetable.touch("a", 10.0)
+    timetable.touch("gone", 10.0)
+    assert timetable.next() == before

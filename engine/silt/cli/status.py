@@ -176,8 +176,10 @@ def _stale(entry: Entry, known: StreamStatus | None, lake: _Lake, now: float) ->
     pending = entry.outlook.pending_rows or entry.outlook.pending_at_least or 0
     if not pending or entry.state in ("disabled", "waiting"):
         return False
+    from silt.manifest.schedule import interval
+
     seen = [moment for moment in (lake.last, known.caught_up if known else None) if moment is not None]
-    limit = max(STALE_INTERVALS * entry.plan.stream.schedule.every, STALE_AT_LEAST)
+    limit = max(STALE_INTERVALS * interval(entry.plan.stream.schedule, now), STALE_AT_LEAST)
     return not seen or now - max(seen) > limit
 
 

@@ -146,10 +146,24 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OnChange:
+    """Soon after a write to the source: `debounce` seconds after the last, `max_delay` after the first."""
+
+    debounce: float = 0.2
+    max_delay: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """When a stream runs: `every` in seconds."""
+    """When a stream runs: `every` so many seconds, by `cron` (five fields, local time), or `on_change`.
+
+    With `on_change` it also runs `every` so often, changed or not: rows deferred to a later moment come
+    due without a write.
+    """
 
     every: float = 300.0
+    cron: str | None = None
+    on_change: OnChange | None = None
 
 
 Mode = Literal["append", "overwrite"]

@@ -11,7 +11,7 @@ from typing import Any
 from silt.errors import Secret
 from silt.manifest.document import Document, Path
 from silt.manifest.expand import maker_of, rules_of, stacked_for
-from silt.manifest.model import CursorRule, Manifest, Source, Stream, Target
+from silt.manifest.model import CursorRule, Manifest, Schedule, Source, Stream, Target
 from silt.manifest.rules import Setting, Slot
 from silt.manifest.streams import ignored_slots
 from silt.manifest.units import duration_text, size_text
@@ -122,7 +122,7 @@ def _values(stream: Stream) -> dict[str, Any]:
         "partition_by": stream.partition_by,
         "lineage": "none" if stream.lineage == () else stream.lineage,
         "on_reset": stream.on_reset,
-        "schedule": {"every": duration_text(stream.schedule.every)},
+        "schedule": _schedule(stream.schedule),
         "batch.max_rows": stream.batch.max_rows,
         "batch.max_bytes": size_text(stream.batch.max_bytes),
         "tags": stream.tags,
@@ -134,6 +134,15 @@ def _lookback(rule: CursorRule) -> float | str | None:
     if rule.lookback is None or not rule.lookback_is_time:
         return rule.lookback
     return duration_text(rule.lookback)
+
+
+def _schedule(schedule: Schedule) -> Any:
+    if schedule.cron is not None:
+        return {"cron": schedule.cron}
+    if (changes := schedule.on_change) is not None:
+        spelled = {"debounce": changes.debounce, "max_delay": changes.max_delay}
+        return {"on_change": {key: duration_text(value) for key, value in spelled.items()}}
+    return {"every": duration_text(schedule.every)}
 
 
 def _cursor(stream: Stream) -> Any:

@@ -27,6 +27,7 @@ def explain(error: Any, lines: tuple[str, ...]) -> Slip:
         or _star(line, column, context)
         or _unquoted_variable(error, lines, context)
         or _unclosed(error, context)
+        or _unfinished(lines, context)
         or _indent(line, column, shown, problem, context)
         or (line, column, f"not YAML: {problem or context}", "")
     )
@@ -90,6 +91,26 @@ def _unclosed(error: Any, context: str) -> Slip | None:
     if "quoted scalar" in context:
         return opening.line + 1, opening.column + 1, "this quote is not closed", "add the closing quote"
     return None
+
+
+_FLOW = re.compile(r"""'(?:[^']|'')*'|"(?:[^"\\]|\\.)*"|(?:^|\s)\#.*|(?P<bracket>[\[\]{}])""", re.MULTILINE)
+
+
+def _unfinished(lines: tuple[str, ...], context: str) -> Slip | None:
+    """The text ends where `[` or `{` waits for a value: libyaml gives the end, and no opening."""
+    if "flow node" not in context:
+        return None
+    text, openings = "\n".join(lines), list[re.Match[str]]()
+    for found in _FLOW.finditer(text):
+        if (found["bracket"] or " ") in "[{":
+            openings.append(found)
+        elif found["bracket"] and openings:
+            openings.pop()
+    if not openings:
+        return None
+    before, bracket = text[: openings[-1].start()], openings[-1]["bracket"]
+    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+    return line, column, f"this {bracket} is not closed", f"add the {']' if bracket == '[' else '}'}"
 
 
 def _indent(line: int, column: int, text: str, problem: str, context: str) -> Slip | None:

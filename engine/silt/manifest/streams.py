@@ -12,6 +12,7 @@ from silt.manifest.model import (
     Batch,
     ColumnRule,
     CursorRule,
+    OnChange,
     Place,
     Problem,
     Schedule,
@@ -24,6 +25,7 @@ from silt.manifest.problems import did_you_mean
 from silt.manifest.properties import complaint, text
 from silt.manifest.resolve import as_written
 from silt.manifest.rules import OWN, Rule, Setting, Slot, Stacked
+from silt.manifest.schedule import complaint as complaint_of_cron
 from silt.manifest.units import duration, size
 from silt.shapes import Mask, ascii_lower
 
@@ -467,11 +469,36 @@ def _check_lists(settings: _Settings) -> None:
 
 
 def _schedule(settings: _Settings) -> Schedule:
-    schedule = settings.get("schedule") or "5m"
-    every = duration(schedule if isinstance(schedule, str) else schedule["every"])
+    written = settings.get("schedule") or "5m"
+    schedule: Mapping[str, Plain] = {"every": written} if isinstance(written, str) else written
+    if len(schedule) != 1:
+        got = " and ".join(schedule) or "nothing"
+        settings.complain(("schedule",), f"takes one of every, cron and on_change, got {got}", "keep one")
+    if (cron := schedule.get("cron")) is not None:
+        return Schedule(cron=_cron(settings, cron))
+    if "on_change" in schedule:
+        return Schedule(on_change=_on_change(settings, schedule["on_change"] or {}))
+    every = duration(schedule.get("every") or "5m")
     if every <= 0:
         settings.complain(("schedule",), "an interval of 0 would never rest", "write 100ms")
     return Schedule(every=every)
+
+
+def _cron(settings: _Settings, written: str) -> str:
+    if why := complaint_of_cron(written):
+        where = (*settings.path("schedule"), "cron")
+        hint = 'minute hour day month weekday, for example "*/5 * * * *"'
+        settings.problems.append(settings.document.problem(where, why, hint))
+    return written
+
+
+def _on_change(settings: _Settings, written: Mapping[str, Plain]) -> OnChange:
+    given = {key: duration(value) for key, value in written.items() if value is not None}
+    rule = OnChange(**given)
+    if rule.max_delay < rule.debounce:
+        message = f"max_delay is {rule.max_delay:g} s, less than the debounce of {rule.debounce:g} s"
+        settings.complain(("schedule",), message, "max_delay bounds how long writes in a row put a cycle off")
+    return rule
 
 
 def _batch(settings: _Settings) -> Batch:

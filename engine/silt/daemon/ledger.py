@@ -1,0 +1,124 @@
+"""How every stream fared: what the status file holds, and what is worth a log line."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from silt.manifest.model import Manifest
+from silt.replicate.model import RunResult, StreamResult
+from silt.report import failure
+from silt.report.events import Line
+from silt.report.units import count, counted, duration
+from silt.state import LastStatus, StateDir, StreamStatus
+
+
+@dataclass(slots=True)
+class Ledger:
+    """How every stream fared, in wall-clock seconds: what the status file holds and the log says."""
+
+    streams: dict[str, StreamStatus] = field(default_factory=dict)
+
+    def keep(self, names: Iterable[str]) -> None:
+        """Forget the streams that are not in `names`, and begin those that are new."""
+        self.streams = {n: self.streams.get(n) or StreamStatus(name=n, state="ok") for n in names}
+
+    def started(self, name: str) -> StreamStatus:
+        """`name` runs now; how it stood before."""
+        before = self.streams[name]
+        self.streams[name] = replace(before, state="running")
+        return before
+
+    def ended(
+        self, result: StreamResult, before: StreamStatus, *, began: float, now: float, next_in: float
+    ) -> Line | None:
+        """Remember `result`; the line that says what changed for the reader, None where nothing did."""
+        after = _status(result, before, began=began, now=now, due=now + next_in)
+        self.streams[result.name] = after
+        return _transition(result, before, after, next_in)
+
+
+def _status(
+    result: StreamResult, before: StreamStatus, *, began: float, now: float, due: float
+) -> StreamStatus:
+    bad = result.state in ("failing", "held")
+    error = result.error
+    return StreamStatus(
+        name=result.name,
+        state="ok" if result.state == "running" else result.state,
+        rows=before.rows + result.rows,
+        version=result.version if result.version is not None else before.version,
+        finished=now,
+        caught_up=before.caught_up if bad else began,
+        ahead_since=(before.ahead_since or began) if bad else None,
+        next=due,
+        tries=before.tries + 1 if bad else 0,
+        failing_since=(before.failing_since or began) if bad else None,
+        error=failure.located(error, result.place) if error else None,
+        hint=error.hint or None if error else None,
+    )
+
+
+def _transition(
+    result: StreamResult, before: StreamStatus, after: StreamStatus, next_in: float
+) -> Line | None:
+    if after.state in ("failing", "held"):
+        return _bad_news(after, next_in) if _is_news(before, after) else None
+    fields: dict[str, object] = {"stream": after.name, "rows": result.rows}
+    if before.failing_since is not None and after.finished is not None:
+        away = after.finished - before.failing_since
+        caught = f", {counted(result.rows, 'row')} caught up" if result.rows else ""
+        return Line(kind="ok", text=f"{after.name}: back after {duration(away)}{caught}", fields=fields)
+    if after.state == "waiting" and before.state != "waiting":
+        why = f": {'; '.join(result.notes)}" if result.notes else ""
+        return Line(kind="waiting", text=f"{after.name}{why}", fields=fields)
+    return None
+
+
+def _is_news(before: StreamStatus, after: StreamStatus) -> bool:
+    """A new failure is; the same one only at its 2nd, 4th, 8th ... try, and a hold once."""
+    if (before.error, before.failing_since is None) != (after.error, False):
+        return True
+    return after.state == "failing" and after.tries & (after.tries - 1) == 0
+
+
+def _bad_news(after: StreamStatus, next_in: float) -> Line:
+    again = f", again in {duration(next_in)}" if after.state == "failing" else ""
+    tries = f" ({count(after.tries)} tries)" if after.tries > 1 and after.state == "failing" else ""
+    hint = f". {after.hint}" if after.hint else ""
+    return Line(
+        kind=after.state,
+        text=f"{after.name}: {after.error}{tries}{again}{hint}",
+        level="error" if after.state == "held" else "warning",
+        fields={"stream": after.name, "tries": after.tries, "error": after.error, "hint": after.hint},
+    )
+
+
+# --- after `run --once` ---------------------------------------------------------------------------
+
+
+def remember(state: StateDir, manifest: Manifest, result: RunResult, *, started: float) -> str:
+    """Write the last status after a single pass; a warning where it cannot be written, else empty.
+
+    Streams that this pass did not select keep what was known of them.
+    """
+    before = state.read()
+    known = {s.name: s for s in before.streams} if before else {}
+    now = time.time()
+    for one in result.streams:
+        old = known.get(one.name) or StreamStatus(name=one.name, state="ok")
+        known[one.name] = replace(_status(one, old, began=started, now=now, due=now), next=None)
+    status = LastStatus(
+        manifest=manifest.path,
+        digest=manifest.digest,
+        generation=1,
+        pid=os.getpid(),
+        started=started,
+        written=now,
+        loop=False,
+        stopped=True,
+        streams=tuple(known.values()),
+    )
+    return state.write(status)

@@ -1,0 +1,137 @@
+"""When each stream is due: on a grid, by cron, or soon after its source changed."""
+
+from __future__ import annotations
+
+import heapq
+import random
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from silt.manifest.model import OnChange, Schedule
+from silt.manifest.schedule import upcoming
+
+JITTER: Final = 0.1  # of a stream's `every`, at most (DESIGN 3)
+_FIRST_BACKOFF: Final = 5.0
+_LONGEST_BACKOFF: Final = 300.0
+
+
+@dataclass(slots=True)
+class _Slot:
+    """A stream's place in the timetable: `slot` is its next moment on the grid, before jitter.
+
+    `changed` is when its source was first seen changed and nothing has read it since.
+    """
+
+    schedule: Schedule
+    slot: float
+    due: float
+    tries: int = 0
+    running: bool = False
+    changed: float | None = None
+
+
+class Timetable:
+    """When each stream is due, in seconds of any one clock; cron asks the wall clock, in local time.
+
+    A stream keeps to a grid of its `every`; jitter moves a start by at most a tenth of that, and
+    never the grid.  Moments that passed while it ran are one; it is never due while it runs.  After
+    a failure it is due sooner or later than the grid says: 5 s, doubling, up to the greater of 5
+    minutes and `every`, shortened by up to a fifth at random so that a fleet does not return at once.
+    With `on_change` it is also due `debounce` after the last change that `touch` told of, at most
+    `max_delay` after the first.
+    """
+
+    def __init__(self, rng: random.Random | None = None) -> None:
+        self._random = rng or random.Random()  # noqa: S311  # spreads load, guards nothing
+        self._slots: dict[str, _Slot] = {}
+        self._heap: list[tuple[float, str]] = []
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(self._slots)
+
+    def add(self, name: str, schedule: Schedule, now: float) -> None:
+        """A new stream is due at once (a start jitter of at most 1 s aside), one by cron at its moment."""
+        jitter = self._random.uniform(0, min(JITTER * schedule.every, 1.0))
+        due = now + jitter if schedule.cron is None else now + _until(schedule.cron)
+        self._slots[name] = _Slot(schedule=schedule, slot=now, due=due)
+        heapq.heappush(self._heap, (due, name))
+
+    def remove(self, name: str) -> None:
+        self._slots.pop(name, None)
+
+    def touch(self, name: str, now: float) -> None:
+        """The source of `name` changed: due soon, where its schedule is `on_change` and nothing failed."""
+        slot = self._slots.get(name)
+        if slot is None or slot.schedule.on_change is None:
+            return
+        slot.changed = now if slot.changed is None else slot.changed
+        if not slot.running and not slot.tries:
+            self._set(name, slot, _soon(slot.schedule.on_change, slot.changed, now))
+
+    def take(self, now: float) -> tuple[str, ...]:
+        """The streams that are due, in the order of their moments; each counts as running from now on."""
+        taken = []
+        while self._heap and self._heap[0][0] <= now:
+            due, name = heapq.heappop(self._heap)
+            if self._valid(due, name):
+                self._slots[name].running = True
+                self._slots[name].changed = None
+                taken.append(name)
+        return tuple(taken)
+
+    def done(self, name: str, now: float, *, failed: bool) -> float | None:
+        """`name` ended its cycle; the moment it is due next (None: it was removed meanwhile)."""
+        slot = self._slots.get(name)
+        if slot is None:
+            return None
+        slot.running = False
+        slot.tries = slot.tries + 1 if failed else 0
+        self._set(name, slot, self._after_failure(slot, now) if failed else self._next(slot, now))
+        return slot.due
+
+    def next(self) -> float | None:
+        """The moment at which something is due, None where everything runs or nothing is there."""
+        while self._heap and not self._valid(*self._heap[0]):
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def _set(self, name: str, slot: _Slot, due: float) -> None:
+        slot.due = due
+        heapq.heappush(self._heap, (due, name))
+
+    def _valid(self, due: float, name: str) -> bool:
+        slot = self._slots.get(name)
+        return slot is not None and slot.due == due and not slot.running
+
+    def _next(self, slot: _Slot, now: float) -> float:
+        if slot.schedule.cron is not None:
+            return now + _until(slot.schedule.cron)
+        due = self._on_grid(slot, now)
+        changes = slot.schedule.on_change
+        if changes is None or slot.changed is None:  # changed while it ran: what came last may not be read
+            return due
+        return min(due, _soon(changes, slot.changed, now))
+
+    def _on_grid(self, slot: _Slot, now: float) -> float:
+        every = slot.schedule.every
+        missed = max(int((now - slot.slot) // every), 0)
+        slot.slot += (missed + 1) * every
+        return slot.slot + self._random.uniform(0, JITTER * every)
+
+    def _after_failure(self, slot: _Slot, now: float) -> float:
+        every = slot.schedule.every
+        first = min(_FIRST_BACKOFF, max(every, 1.0))
+        wait = min(first * 2.0 ** min(slot.tries - 1, 20), max(_LONGEST_BACKOFF, every))
+        return now + wait * self._random.uniform(0.8, 1.0)
+
+
+def _soon(changes: OnChange, first: float, last: float) -> float:
+    return min(last + changes.debounce, first + changes.max_delay)
+
+
+def _until(expression: str) -> float:
+    """Seconds until the next moment of a cron expression."""
+    now = time.time()
+    return max(upcoming(expression, now) - now, 0.0)
