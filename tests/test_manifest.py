@@ -148,7 +148,7 @@ def test_what_a_full_stream_resolves_to(tmp_path: Path):
     """Shorthands, units and defaults arrive typed: seconds, bytes, absolute paths."""
     body = "streams:\n  a: {cursor: {column: ts, lookback: 10m}, schedule: 200ms, batch: {max_bytes: 64MB}}\n"
     stream = streams(tmp_path, body)["a"]
-    assert stream.cursor == CursorRule(kind="columns", columns=("ts",), lookback=600.0)
+    assert stream.cursor == CursorRule(kind="columns", columns=("ts",), lookback=600.0, lookback_is_time=True)
     assert stream.schedule == Schedule(every=0.2)
     assert (stream.batch.max_rows, stream.batch.max_bytes) == (1_000_000, 64 * 1024**2)
     assert (stream.into, stream.mode, stream.select, stream.lineage) == ("a", "append", ("*",), None)
