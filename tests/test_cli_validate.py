@@ -111,7 +111,8 @@ def test_recipes_are_valid(recipe):
 def test_there_are_recipes():
     """The recipes that the issue names are there to be checked."""
     names = {p.name for p in RECIPES.iterdir()}
-    assert {"quickstart.yaml", "sensor.yaml", "uploader-config.yaml.example"} <= names
+    assert {"quickstart.yaml", "sensor.yaml", "uploader-config.yaml.example", "routing.yaml"} <= names
+    assert {"patterns.yaml", "tenants.yaml", "masking.yaml", "s3.yaml"} <= names
 
 
 README = Path(__file__).parent.parent / "README.md"

@@ -184,7 +184,7 @@ def test_known_options(storage: str, keys: str):
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml*")), ids=lambda path: path.name)
 def test_recipes_are_valid(path: Path):
     """Each recipe loads, names its schema on the first line, and an editor that reads it finds nothing."""
-    load(path, env={"NODE_ID": "edge-7"})
+    load(path, env={"NODE_ID": "edge-7", "BUCKET": "corp", "AWS_REGION": "eu-west-1"})
     text = path.read_text(encoding="utf-8")
     named = re.match(r"# yaml-language-server: \$schema=(\S+)\n", text)
     assert named
@@ -203,7 +203,7 @@ assert kept.execute("PRAGMA journal_mode").fetchone() == ("delete",)
 """
 
 
-@pytest.mark.parametrize("script", sorted((ROOT / "recipes").glob("*.sql")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("script", sorted((ROOT / "recipes").rglob("*.sql")), ids=lambda path: path.stem)
 def test_a_recipe_s_database_is_what_its_sql_makes(script: Path):
     """recipes/NAME.db is kept in the repository so that the recipe runs at once; it is its SQL's."""
     code = [sys.executable, "-c", DUMP, str(script), str(script.with_suffix(".db"))]

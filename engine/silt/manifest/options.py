@@ -7,6 +7,8 @@ case; both take them in either case.
 
 from __future__ import annotations
 
+import re
+
 from silt.manifest.problems import did_you_mean
 
 _CLIENT = """
@@ -85,6 +87,9 @@ KNOWN: dict[str, frozenset[str]] = {
 BREAKS_PATHS = "\\^|[]%#?"
 """Characters that delta-rs 1.6 cannot have in a table's path (measured): it panics at ^ | [ ] and decodes %;
 a backslash divides, and # and ? end the path of a URI."""
+
+UNEXPANDED = re.compile(r"\$\{[^{}]*\}")
+"""A variable that is not set, under `--no-env`: what it will say is not known."""
 
 _SECRET_WORDS = ("secret", "key", "token", "sas", "password", "salt")
 _PUBLIC = frozenset(

@@ -12,7 +12,15 @@ from pathlib import Path as FilePath
 from silt.errors import Secret
 from silt.manifest.document import Document, Path, Plain
 from silt.manifest.model import Problem, Source, Target
-from silt.manifest.options import BREAKS_PATHS, SCHEMES, complaint, holds_secret, is_option, storage_of
+from silt.manifest.options import (
+    BREAKS_PATHS,
+    SCHEMES,
+    UNEXPANDED,
+    complaint,
+    holds_secret,
+    is_option,
+    storage_of,
+)
 from silt.manifest.problems import did_you_mean
 from silt.manifest.rules import Rule, Rules, is_pattern
 from silt.manifest.units import duration
@@ -106,7 +114,7 @@ def _target(written: Written, name: str, body: Plain) -> Target:
         known = ", ".join(f"{s}://" for s in SCHEMES)
         written.complain(where, f"no storage is known for {scheme}://", f"known: {known} and plain paths")
     place = root(uri, written.base)
-    broken = next((c for c in place if c in BREAKS_PATHS), None)
+    broken = next((c for c in UNEXPANDED.sub("", place) if c in BREAKS_PATHS), None)
     if broken:
         written.complain(where, f"{place!r} holds {broken!r}, which delta-rs cannot have in a path")
     return Target(

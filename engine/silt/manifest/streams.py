@@ -20,7 +20,7 @@ from silt.manifest.model import (
     Stream,
     Target,
 )
-from silt.manifest.options import BREAKS_PATHS
+from silt.manifest.options import BREAKS_PATHS, UNEXPANDED
 from silt.manifest.problems import did_you_mean
 from silt.manifest.properties import complaint, text
 from silt.manifest.resolve import as_written
@@ -209,7 +209,7 @@ def path_part(name: str) -> str:
 
 def _check_into(settings: _Settings, template: str, path: str) -> None:
     parts = path.rstrip("/").split("/")
-    broken = [c for c in path if c in BREAKS_PATHS]
+    broken = [c for c in UNEXPANDED.sub("", path) if c in BREAKS_PATHS]
     if template.startswith("/") or "://" in template:
         settings.complain(("into",), f"{template!r} is absolute: 'into' is a path under the target's uri")
     elif ".." in parts or "." in parts:
