@@ -39,9 +39,9 @@ def summary(draft: Draft) -> str:
 def _head(draft: Draft) -> Iterator[str]:
     found = ", ".join(PurePath(o.path).name for o in draft.origins[:5])
     more = f" and {len(draft.origins) - 5:,} more" if len(draft.origins) > 5 else ""
-    yield from _comment(f"What `silt init` found in {found}{more}: {summary(draft)}.", "")
+    yield from comment(f"What `silt init` found in {found}{more}: {summary(draft)}.", "")
     yield from (f"# {_EXPLAINED[mode]}" for mode in draft.modes)
-    yield from _comment(
+    yield from comment(
         "Each stream says why. Change what you know better: `silt plan` tells what a run would do.", ""
     )
 
@@ -49,7 +49,7 @@ def _head(draft: Draft) -> Iterator[str]:
 def _stream(stream: DraftStream) -> Iterator[str]:
     yield ""
     for reason in stream.reasons:
-        yield from _comment(reason, "  ")
+        yield from comment(reason, "  ")
     if not stream.offers and all(isinstance(value, str) for value in stream.settings.values()):
         yield f"  {scalar(stream.key)}: {_flow(stream.settings)}"
         return
@@ -68,7 +68,7 @@ def _offers(stream: DraftStream) -> Iterator[str]:
     if not stream.offers:
         return
     names = ", ".join(stream.offers)
-    yield from _comment(
+    yield from comment(
         f"times by their values, not by their declared type ({names}). To have them so:", "    "
     )
     if "columns" not in stream.settings:
@@ -86,10 +86,10 @@ def _left_out(draft: Draft) -> Iterator[str]:
     if draft.left_out:
         yield from ("", "  # Left out:")
     for name, why in draft.left_out:
-        yield from _comment(f"{name}: {why}", "  ", hanging="  ")
+        yield from comment(f"{name}: {why}", "  ", hanging="  ")
 
 
-def _comment(words: str, indent: str, *, hanging: str = "") -> Iterator[str]:
+def comment(words: str, indent: str, *, hanging: str = "") -> Iterator[str]:
     """`words` behind `#`, wrapped; what is no printable character is escaped, so that it stays a comment."""
     plain = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
     lead = f"{indent}# {hanging}"

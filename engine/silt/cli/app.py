@@ -14,6 +14,7 @@ from silt.cli import (
     failures,
     init,
     inspect,
+    migrate,
     plan,
     query,
     reset,
@@ -80,6 +81,7 @@ app.command(rich_help_panel=AUTHOR)(validate.validate)
 app.command(rich_help_panel=AUTHOR)(plan.plan)
 app.command(rich_help_panel=AUTHOR)(show.show)
 app.command(rich_help_panel=AUTHOR)(schema.schema)
+app.command(rich_help_panel=AUTHOR)(migrate.migrate)
 app.command(rich_help_panel=RUN)(run_verb.run)
 app.command(rich_help_panel=RUN)(status.status)
 app.command(rich_help_panel=RUN)(query.query)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import stat
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from silt.cli import console
+from silt.cli.files import check_output, redirected, write_output
 from silt.cli.options import Databases
 from silt.errors import UserError
 
@@ -35,7 +33,7 @@ def init(
     from silt.author.draft import draft
     from silt.author.origin import origins
 
-    _check_output(output, force=force)
+    check_output(output, force=force)
     found = draft(origins(surveyed(databases)))
     if not found.streams:
         raise UserError(
@@ -45,8 +43,8 @@ def init(
     if output is None:
         console.write(text)
     else:
-        _write(output, text)
-    written = output or _redirected()
+        write_output(output, text)
+    written = output or redirected()
     console.err(
         [
             f"wrote {written or 'a manifest'}: {author.summary(found)}. Each stream says why.",
@@ -54,27 +52,3 @@ def init(
         ]
     )
     return 0
-
-
-def _check_output(output: str | None, *, force: bool) -> None:
-    if output is not None and not force and Path(output).exists():
-        raise UserError("the file is there already", on=output, hint="--force replaces it")
-
-
-def _write(output: str, text: str) -> None:
-    try:
-        Path(output).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError("the manifest cannot be written", on=output, why=str(error.strerror)) from None
-
-
-def _redirected() -> str | None:
-    """The file that the shell sends stdout to, as a person would name it from here; None for none."""
-    try:
-        if not stat.S_ISREG(os.fstat(1).st_mode):
-            return None
-        path = Path("/proc/self/fd/1").readlink()
-    except OSError:
-        return None
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

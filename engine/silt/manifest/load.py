@@ -75,6 +75,7 @@ def _resolved(written: Written, name: str, texts: tuple[_Text, ...], *, one_tabl
         sources=sources(written),
         targets=declared,
         rules=replace(rules(written), one_table=one_table),
+        is_flat=one_table,
         digest=_digest(texts, name),
         files=(
             *([str(here)] if here.is_dir() else []),

@@ -244,6 +244,7 @@ class Manifest:
     digest: str
     files: tuple[str, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    is_flat: bool = False
 
     def source(self, name: str) -> Source:
         return next(s for s in self.sources if s.name == name)
