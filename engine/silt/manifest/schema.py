@@ -1,7 +1,8 @@
 """The manifest's language: JSON Schema files, shipped with the package, and what the checker makes of them.
 
 The files are the single statement of the language (DESIGN 3).  In them every slot that restricts a
-scalar also accepts a text with `${` in it, so that editors do not underline variables; those branches
+scalar also accepts a text with `${` in it, so that editors do not underline variables (nor `1_000`); those
+branches
 are generated (`with_variables`) and left out again for checking (`without_variables`), because the
 checker sees expanded values.
 """
@@ -30,6 +31,14 @@ VARIABLE_DEFINITION: Schema = {
     "type": "string",
     "pattern": r"\$\{",
 }
+GROUPED: Schema = {"$ref": "#/$defs/grouped"}
+GROUPED_DEFINITION: Schema = {
+    "title": "number",
+    "$comment": "1_000_000: a number for silt, and a text for an editor's YAML.",
+    "type": "string",
+    "pattern": "^[0-9]+(_[0-9]+)+$",
+}
+_FOR_EDITORS = {"variable": VARIABLE_DEFINITION, "grouped": GROUPED_DEFINITION}
 
 
 def schema_text(name: str = "manifest") -> str:
@@ -81,29 +90,38 @@ def json_type(value: object) -> str:
 
 
 def with_variables(schema: Schema) -> Schema:
-    """Adds the branch `a text with ${` to every slot that restricts a scalar."""
+    """Adds the branch `a text with ${` to every slot that restricts a scalar, `1_000` to whole numbers."""
     grown: Schema = _map_leaves(schema, _grow)
-    return {**grown, "$defs": {**grown["$defs"], "variable": VARIABLE_DEFINITION}}
+    return {**grown, "$defs": {**grown["$defs"], **_FOR_EDITORS}}
 
 
 def without_variables(schema: Schema) -> Schema:
     """The inverse of `with_variables`."""
-    rest = {name: slot for name, slot in schema["$defs"].items() if name != "variable"}
+    rest = {name: slot for name, slot in schema["$defs"].items() if name not in _FOR_EDITORS}
     pruned: Schema = _map_leaves({**schema, "$defs": rest}, _prune)
     return pruned
 
 
 def _grow(slot: Schema) -> Schema:
+    slot = _null_first(slot)
     restricts = set(types(slot)) & {"string", "integer", "number", "boolean"} and not _is_free(slot)
     if not restricts or "anyOf" in slot:
         return slot
     own = {key: value for key, value in slot.items() if key not in ANNOTATIONS}
-    return {**{key: slot[key] for key in ANNOTATIONS if key in slot}, "anyOf": [own, VARIABLE]}
+    more = [VARIABLE, GROUPED] if "integer" in types(slot) else [VARIABLE]
+    return {**{key: slot[key] for key in ANNOTATIONS if key in slot}, "anyOf": [own, *more]}
+
+
+def _null_first(slot: Schema) -> Schema:
+    """The YAML language server completes no key beside a text whose default is null (1.25), unless so."""
+    if slot.get("default", "") is None and slot.get("type") == ["string", "null"]:
+        return {**slot, "type": ["null", "string"]}
+    return slot
 
 
 def _prune(slot: Schema) -> Schema:
     match slot.get("anyOf"):
-        case [own, branch] if branch == VARIABLE:
+        case [own, branch, *_] if branch == VARIABLE:
             return {**{key: value for key, value in slot.items() if key != "anyOf"}, **own}
         case _:
             return slot
