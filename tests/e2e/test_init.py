@@ -56,7 +56,7 @@ REAL = {
 @pytest.mark.timeout(300)  # five commands over up to 74,568 rows of 37 tables
 @pytest.mark.parametrize("name", REAL)
 def test_a_newcomers_path(request: pytest.FixtureRequest, tmp_path: Path, name: str) -> None:
-    """init, validate, plan, run --once on a real database: all tables, equal cell by cell; again: nothing."""
+    """init, validate, plan, run, query on a real database: all tables equal cell by cell; again: nothing."""
     origin = proj() if name == "proj.db" else request.getfixturevalue("real_databases") / name
     shutil.copyfile(origin, tmp_path / name)
     done = silt("init", name, "-o", "m.yaml", cwd=tmp_path)
@@ -73,6 +73,9 @@ def test_a_newcomers_path(request: pytest.FixtureRequest, tmp_path: Path, name: 
     assert set(streams) == tables(tmp_path / name)
     for table, stream in streams.items():
         assert equal(tmp_path / name, table, tmp_path / "lake" / stream["into"]) == stream["rows"]
+    counts = " union all ".join(f"select '{t}' as t, count(*) as n from {quoted(t)}" for t in streams)
+    asked = json.loads(silt("query", "m.yaml", counts, "--json", cwd=tmp_path).stdout)["rows"]
+    assert {row["t"]: row["n"] for row in asked} == {t: s["rows"] for t, s in streams.items()}
     again = silt("run", "m.yaml", "--once", cwd=tmp_path)
     assert re.search(rf"{len(streams)} streams? up to date", again.stdout)
 
@@ -209,7 +212,7 @@ def test_copies_of_one_schema_become_one_source(tmp_path: Path, places: str) -> 
     paths = [shop(tmp_path / "shops" / places.format(name), n) for name, n in (("acme", 3), ("bolt", 0))]
     text = written(tmp_path, *paths)
     assert f'  shops: "{tmp_path}/shops/{places.format("*")}"\n' in text
-    assert "3 rows in 2 databases; append" in text
+    assert "3 rows in 2 databases; append: rows are only added" in text
     assert ran(tmp_path)["orders"].databases == 2
     shop(tmp_path / "shops" / places.format("cyan"), 4)
     assert ran(tmp_path)["orders"].rows == 4

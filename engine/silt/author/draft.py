@@ -183,19 +183,22 @@ def _reason(seen: Sequence[TableSurvey], told: Suggestion) -> str:
     rows = sum(t.at_least for t in seen)
     more = ">" if any(t.rows is None for t in seen) else ""
     where = f" in {len(seen):,} databases" if len(seen) > 1 else ""
-    return f"{more}{rows:,} {'row' if rows == 1 else 'rows'}{where}; {told.mode}, because {told.why}"
+    return f"{more}{rows:,} {'row' if rows == 1 else 'rows'}{where}; {told.mode}: {told.why}"
 
 
 def _more(seen: Sequence[TableSurvey], told: Suggestion) -> Iterator[str]:
     """The cursor and the next best, or how append would go; what speaks against the cursor."""
     choice = seen[0].choice
-    if choice is None or choice.order is None:
+    if choice is None:
         return
     if told.mode == "append":
         yield f"cursor: {choice.why}"
+    elif seen[0].table.rowid_alias is not None and choice.order is not None:
+        yield f"append would send the new rows alone, by {seen[0].table.rowid_alias}, its INTEGER PRIMARY KEY"
+    elif choice.order is not None:
+        yield f"append would send the new rows alone, by {choice.why}"
+    if told.mode == "append" or choice.order is None:
         yield from (f"next best: {', '.join(c.columns)} ({c.why})" for c in choice.runners_up[:1])
-    else:
-        yield f"if they are, append reads only the new ones: {choice.why}"
     yield from choice.warnings
 
 
@@ -205,7 +208,7 @@ def _more(seen: Sequence[TableSurvey], told: Suggestion) -> Iterator[str]:
 def _columns(origin: Origin, seen: Sequence[TableSurvey]) -> tuple[dict[str, dict[str, Setting]], list[str]]:
     """Settings that pin what only the values say, and remarks on what a person may want to settle."""
     settings: dict[str, dict[str, Setting]] = {}
-    remarks: list[str] = []
+    remarks: dict[str, list[tuple[str, str]]] = {}
     merged = _merged(seen)
     for name, new in _renamed(origin, merged).items():
         settings.setdefault(name, {})["rename"] = new
@@ -213,9 +216,14 @@ def _columns(origin: Origin, seen: Sequence[TableSurvey]) -> tuple[dict[str, dic
         pin = _pin(found)
         if pin:
             settings.setdefault(name, {}).update(pin)
-        warnings = dict.fromkeys(c.warning for c, _ in found if c.warning and _worth(c))
-        remarks += [f"{name}: {warning}" for warning in warnings]
-    return settings, remarks
+        for warning in dict.fromkeys(c.warning for c, _ in found if c.warning and _worth(c)):
+            remarks.setdefault(warning.partition(" (")[0], []).append((name, warning))
+    return settings, [_remark(what, said) for what, said in remarks.items()]
+
+
+def _remark(what: str, said: Sequence[tuple[str, str]]) -> str:
+    """What is to be said of columns, of several of them once and without their censuses."""
+    return f"{', '.join(name for name, _ in said)}: {said[0][1] if len(said) == 1 else what}"
 
 
 def _worth(seen: ColumnSurvey) -> bool:

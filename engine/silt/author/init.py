@@ -26,7 +26,7 @@ def text(draft: Draft) -> str:
     lines += ["targets:", "  lake: ./lake   # beside this file; s3://bucket/path works the same way", ""]
     lines += ["streams:"]
     for stream in draft.streams:
-        lines += _stream(stream)
+        lines += [*([""] if stream is not draft.streams[0] else []), *_stream(stream)]
     return "\n".join([*lines, *_left_out(draft)]) + "\n"
 
 
@@ -47,7 +47,6 @@ def _head(draft: Draft) -> Iterator[str]:
 
 
 def _stream(stream: DraftStream) -> Iterator[str]:
-    yield ""
     for reason in stream.reasons:
         yield from comment(reason, "  ")
     if not stream.offers and all(isinstance(value, str) for value in stream.settings.values()):

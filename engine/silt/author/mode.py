@@ -48,7 +48,7 @@ def _against(seen: TableSurvey) -> str:
 
 def _keyless(seen: TableSurvey) -> str:
     if seen.choice is None or seen.choice.order is None:
-        return seen.choice.why if seen.choice else "it was not looked at"
+        return "no column orders its rows safely"
     return "without an INTEGER PRIMARY KEY nothing shows that rows are only added"
 
 
