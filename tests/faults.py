@@ -101,13 +101,14 @@ def _writing(owner: Any) -> None:
 def install() -> None:
     """Put the marks around silt's boundaries."""
     from silt import observe, replicate, target
-    from silt.replicate import append, overwrite
+    from silt.replicate import aggregate, append, overwrite
     from silt.target import table
 
     _around(observe, "look", after="planned")
     _around(replicate, "run", after="reported")
-    for module in (append, overwrite):
+    for module in (aggregate, append, overwrite):
         _reading(module)
+    for module in (append, overwrite):
         _writing(module)
     _around(table, "_create", before="before create", after="created")
     _around(table, "write_deltalake", before="before commit", after="committed")

@@ -48,6 +48,10 @@ class Position:
     by which instants were read, so that another sample of values reads them no other way.
     `written` counts rows written to the slice; `shaped` are (setting, digest, rows written before it) of
     what gave them their form: `where`, `<column>.expr`, `<column>.mask` (`plan.shaping`).
+    Of an aggregate `key` is the end of its last window, as ISO text; `seen` the greatest rowid that was
+    there then (`counted`, where a table has no INTEGER PRIMARY KEY: how many rows lay before that end),
+    so that a late row is counted once; `late` is how many there were; `spelled` the one format that
+    all texts of its time have had, '' once there were several.
     """
 
     definition: tuple[str, ...]
@@ -71,6 +75,10 @@ class Position:
     shaped: tuple[tuple[str, str, int], ...] = ()
     committed_at: int = 0
     formats: tuple[tuple[str, str], ...] = ()
+    seen: int | None = None
+    counted: int | None = None
+    late: int = 0
+    spelled: str | None = None
 
 
 def nonce() -> str:

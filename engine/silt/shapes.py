@@ -76,13 +76,41 @@ class Trigger:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """Rows of a table summed up in windows of time, aligned to 1970.
+
+    `time` is the column that tells a row's window; `format` how it is written: `text`, or the format of
+    a number (`silt.types`), None where no value shows it; `spelled` the one format that all texts have,
+    '' where they have several; `timezone` that of texts without an offset.  `seen`: only values say the
+    format, so that numbers which make no plausible instant are no times.  `size` is in microseconds.
+    `by` are columns, `measures` (name, SQL with an aggregate function).  `start` and `end` bound the
+    windows in microseconds since 1970; `sample` takes only the table's first rows.
+    """
+
+    table: Table
+    time: str
+    size: int
+    by: tuple[str, ...] = ()
+    measures: tuple[tuple[str, str], ...] = ()
+    where: str | None = None
+    format: str | None = None
+    spelled: str = ""
+    seen: bool = False
+    timezone: str | None = None
+    start: int | None = None
+    end: int | None = None
+    sample: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """A table or view of a database, or a relation that a stream defines.
 
     `rowid_alias` is the column that is the INTEGER PRIMARY KEY; `rowid` the free name among rowid,
     _rowid_, oid (None for WITHOUT ROWID tables and views, or where columns take all three).
     `note` says why a pattern leaves it out (virtual, shadow, not reflectable).  `query` is the SQL whose
-    rows a stream's own relation has: it is read as a view is, under the stream's name.
+    rows a stream's own relation has, `windows` what it sums up: both are read as a view is, under the
+    stream's name.
     """
 
     name: str
@@ -97,11 +125,12 @@ class Table:
     triggers: tuple[Trigger, ...] = ()
     note: str = ""
     query: str | None = None
+    windows: Windows | None = None
 
     @property
     def is_derived(self) -> bool:
         """Whether a stream defines it: no schema gives its computed columns a type."""
-        return self.query is not None
+        return self.query is not None or self.windows is not None
 
     def column(self, name: str) -> Column | None:
         """The column of that name: exact, else by SQLite's rule (ASCII letters fold, others do not)."""
@@ -204,7 +233,7 @@ class Order:
     later at the same cursor value always has a greater tie-breaker (INTEGER PRIMARY KEY only); where
     it does not, the position holds a digest of the rows at its cursor value (DESIGN 4.3).
     `renumbers`: VACUUM may give rows other rowids, so the position also holds PRAGMA schema_version.
-    `relation` tells a query from any other (empty for tables): the position is pinned to it.
+    `relation` tells a query or an aggregate from any other (empty for tables): the position is pinned to it.
     """
 
     kind: Literal["rowid", "columns"]

@@ -166,6 +166,23 @@ class Schedule:
     on_change: OnChange | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aggregate:
+    """Windows of `window` seconds of the column `time`; `lateness` in seconds.
+
+    `measures` are (name, SQL).  `format` (None: found from the values) and `timezone` say how times
+    are written.
+    """
+
+    time: str
+    window: float
+    measures: tuple[tuple[str, str], ...]
+    by: tuple[str, ...] = ()
+    lateness: float = 0.0
+    format: str | None = None
+    timezone: str | None = None
+
+
 Mode = Literal["append", "overwrite"]
 
 
@@ -189,6 +206,7 @@ class Stream:
     table: str
     into: str
     query: str | None = None
+    aggregate: Aggregate | None = None
     mode: Mode = "append"
     cursor: CursorRule = field(default_factory=CursorRule)
     where: str | None = None

@@ -11,7 +11,7 @@ from typing import Any
 from silt.errors import Secret
 from silt.manifest.document import Document, Path
 from silt.manifest.expand import maker_of, rules_of, stacked_for
-from silt.manifest.model import CursorRule, Manifest, Schedule, Source, Stream, Target
+from silt.manifest.model import Aggregate, CursorRule, Manifest, Schedule, Source, Stream, Target
 from silt.manifest.rules import Setting, Slot
 from silt.manifest.streams import ignored_slots
 from silt.manifest.units import duration_text, size_text
@@ -115,6 +115,7 @@ def _values(stream: Stream) -> dict[str, Any]:
         "description": stream.description,
         "target": stream.target,
         "into": stream.into,
+        **({"aggregate": _aggregate(stream.aggregate)} if stream.aggregate else {}),
         "mode": stream.mode,
         "cursor": _cursor(stream),
         "where": stream.where,
@@ -143,6 +144,18 @@ def _schedule(schedule: Schedule) -> Any:
         spelled = {"debounce": changes.debounce, "max_delay": changes.max_delay}
         return {"on_change": {key: duration_text(value) for key, value in spelled.items()}}
     return {"every": duration_text(schedule.every)}
+
+
+def _aggregate(rule: Aggregate) -> Any:
+    given = {"format": rule.format, "timezone": rule.timezone}
+    return {
+        "time": rule.time,
+        "window": duration_text(rule.window),
+        "by": list(rule.by),
+        "measures": dict(rule.measures),
+        "lateness": duration_text(rule.lateness),
+        **{key: value for key, value in given.items() if value is not None},
+    }
 
 
 def _cursor(stream: Stream) -> Any:

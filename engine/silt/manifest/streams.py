@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from silt.errors import Secret
 from silt.manifest.document import Document, Path, Plain
 from silt.manifest.model import (
+    Aggregate,
     Batch,
     ColumnRule,
     CursorRule,
@@ -88,6 +89,8 @@ def resolve(draft: Draft, stacked: Stacked) -> tuple[Stream | None, list[Problem
     cursor = CursorRule() if "cursor" in ignored else _cursor(settings)
     _check_query_cursor(draft, settings, cursor)
     _check_lists(settings)
+    aggregate = _aggregate(draft, settings)
+    cursor = cursor if aggregate is None else CursorRule()
     if target is None:
         return None, settings.problems
     stream = Stream(
@@ -97,6 +100,7 @@ def resolve(draft: Draft, stacked: Stacked) -> tuple[Stream | None, list[Problem
         table=draft.table,
         into=_into(draft, settings),
         query=draft.rule.query,
+        aggregate=aggregate,
         mode=settings.get("mode") or "append",
         cursor=cursor,
         where=settings.get("where"),
@@ -315,6 +319,46 @@ def _check_initial_value(settings: _Settings, options: Mapping[str, Plain], name
         )
 
 
+def _aggregate(draft: Draft, settings: _Settings) -> Aggregate | None:
+    """The windows of a stream, and what does not go with them."""
+    options = settings.get("aggregate")
+    if not options:
+        return None
+    slot: Slot = ("aggregate",)
+    if draft.rule.query is not None:
+        settings.complain(slot, "an aggregate is of a table, and this stream has a 'query'", "keep one")
+    if settings.get("mode") == "overwrite":
+        hint = "write mode: append; what is to be summed up anew is a query with mode overwrite"
+        settings.complain(slot, "an aggregate appends windows, each once, and the mode is overwrite", hint)
+    if settings.get("cursor") is not None and settings.path("cursor")[:2] == draft.rule.path[:2]:
+        settings.complain(
+            ("cursor",), "an aggregate's cursor is its window_end", "remove it: 'time' names the column"
+        )
+    made = Aggregate(
+        time=options["time"],
+        window=duration(options["window"]),
+        by=tuple(options.get("by") or ()),
+        measures=tuple(options["measures"].items()),
+        lateness=duration(options.get("lateness") or "0s"),
+        format=options.get("format"),
+        timezone=options.get("timezone"),
+    )
+    _check_windows(settings, made)
+    return made
+
+
+def _check_windows(settings: _Settings, made: Aggregate) -> None:
+    slot: Slot = ("aggregate",)
+    if made.window <= 0:
+        settings.complain(slot, "a window of 0 holds no row", "write window: 1m")
+    names = ("window_start", "window_end", *made.by, *(name for name, _ in made.measures))
+    folded = [ascii_lower(name) for name in names]
+    twice = next((name for name in names if folded.count(ascii_lower(name)) > 1), None)
+    if twice is not None:
+        settings.complain(slot, f"two of its columns are called {twice!r}", "call the measure otherwise")
+    _check_timezone(settings, slot, made.timezone)
+
+
 def _columns(settings: _Settings) -> tuple[ColumnRule, ...]:
     names = list(dict.fromkeys(slot[1] for slot in settings.under("columns") if len(slot) > 1))
     _report_same(settings, ((("columns", name), name) for name in names), "column")
@@ -349,7 +393,7 @@ def _column(settings: _Settings, name: str) -> ColumnRule:
     value, expr = given("value"), given("expr")
     _check_new(settings, name)
     _check_type(settings, name, given("type"))
-    _check_timezone(settings, name, given("timezone"))
+    _check_timezone(settings, ("columns", name, "timezone"), given("timezone"))
     path = settings.path("columns", name, "value")
     return ColumnRule(
         name=name,
@@ -443,7 +487,7 @@ def _check_type(settings: _Settings, name: str, kind: Plain) -> None:
             )
 
 
-def _check_timezone(settings: _Settings, name: str, zone: Plain) -> None:
+def _check_timezone(settings: _Settings, slot: Slot, zone: Plain) -> None:
     from zoneinfo import ZoneInfo, available_timezones
 
     if not isinstance(zone, str) or "${" in zone:
@@ -453,7 +497,7 @@ def _check_timezone(settings: _Settings, name: str, zone: Plain) -> None:
     except (OSError, ValueError, LookupError):
         known = available_timezones()
         hint = did_you_mean(zone, known) or "for example Europe/Berlin or UTC"
-        settings.complain(("columns", name, "timezone"), f"{zone!r} is no time zone", hint)
+        settings.complain(slot, f"{zone!r} is no time zone", hint)
 
 
 def _check_lists(settings: _Settings) -> None:

@@ -135,7 +135,7 @@ def examine(
     )
     check_schema(part, evidence.schema_version)
     check_slice(part, standing.position)
-    judged = _renamed_from(part, connection, standing) or verdict(
+    judged = renamed_from(part, connection, standing) or verdict(
         standing.position,
         evidence,
         order_of(part),
@@ -221,7 +221,7 @@ def known(table: target.Table, plan: StreamPlan, *, manifest: str, node: str) ->
     return tuple(found)
 
 
-def _renamed_from(part: Part, connection: Connection, standing: Standing) -> Hold | None:
+def renamed_from(part: Part, connection: Connection, standing: Standing) -> Hold | None:
     """A hold where file or rows are those of another database; asked once, before its first batch."""
     file = identity(connection.path) if standing.known else None
     for other in standing.known:

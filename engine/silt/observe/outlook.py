@@ -14,6 +14,7 @@ from silt.manifest.model import Stream
 from silt.observe.claim import check_foreign, unclaimed
 from silt.observe.handles import Handles
 from silt.observe.look import Known, Look, Standing, examine, known
+from silt.observe.windows import open_windows
 from silt.plan.build import state_of
 from silt.plan.model import COMMENT, Action, Outlook, Part, Plan, StreamPlan, TablePlan
 from silt.plan.shaping import older
@@ -32,6 +33,10 @@ SAMPLED = 1_000
 
 READING = 0.25
 """Seconds after which no more of them are read."""
+
+
+UNCOUNTED_BYTES = 256 * 1024 * 1024
+"""A database from which `plan` does not sum up its whole history to count windows."""
 
 
 @dataclass(slots=True)
@@ -163,7 +168,7 @@ def _commits(stream: Stream, inside: _Sum) -> None:
         rows = f"{inside.rows:,} row{'' if inside.rows == 1 else 's'}"
         inside.actions = [Action(kind="replace", text=f"{verb} {rows}")]
     else:
-        inside.batches = -(-inside.rows // stream.batch.max_rows)
+        inside.batches = max(1, -(-inside.rows // stream.batch.max_rows))
     if inside.batches:
         text = f"{inside.batches} commit{'s' if inside.batches > 1 else ''}"
         inside.act(Action(kind="write", text=text))
@@ -197,7 +202,9 @@ def _part(
     with handles.connection(origin, part.database.path) as connection, connection.snapshot():
         if stream.mode == "overwrite" and not deadline:
             return
-        if stream.mode == "overwrite":
+        if stream.aggregate is not None:
+            _opened(stream, part, standing, connection, total)
+        elif stream.mode == "overwrite":
             _replaced(part, standing, connection, total)
         else:
             _appended(stream, part, standing, connection, total, deadline)
@@ -225,6 +232,20 @@ def _appended(
         total.checked += checked
 
 
+def _opened(stream: Stream, part: Part, standing: Standing, connection: Connection, total: _Sum) -> None:
+    """The windows that are complete; of a large table that was never read they are not counted."""
+    if standing.position is None and connection.size() > UNCOUNTED_BYTES:
+        total.exact, total.writes, total.bytes = False, True, None
+        return
+    seen = open_windows(part, stream, connection, standing, now=time.time(), max_rows=COUNTED)
+    total.notes.extend(f"{part.database.name}: {note}" for note in seen.notes)
+    _verdict(part, seen, total)
+    total.rows += seen.rows
+    total.exact = total.exact and seen.window.last
+    total.writes = total.writes or seen.moves
+    total.bytes = None if seen.rows else total.bytes
+
+
 def _verdict(part: Part, seen: Look, total: _Sum) -> None:
     match seen.verdict:
         case Hold(why=why, rule=rule, hint=hint):
@@ -234,7 +255,7 @@ def _verdict(part: Part, seen: Look, total: _Sum) -> None:
             total.waits.append(f"{part.database.name}: {why}")
         case Restart():
             total.act(Action(kind="restart", text="read the new database from its start"))
-        case ReRead():
+        case ReRead() if seen.again:
             rows = sum(again.window.rows for again in seen.again)
             total.act(Action(kind="reread", text=f"compare {rows:,} rows with the slice"))
     if seen.evidence.deferred:

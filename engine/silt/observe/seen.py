@@ -10,6 +10,7 @@ from silt import target
 from silt.errors import Contended, SiltError, UserError, Wrong
 from silt.manifest.model import Manifest, Source, Stream, Target
 from silt.manifest.options import BREAKS_PATHS
+from silt.observe import relation
 from silt.observe.handles import Handles
 from silt.plan import formats
 from silt.plan.build import build, failed
@@ -18,7 +19,7 @@ from silt.plan.model import LakeColumn, Plan, Seen, SeenDatabase, SeenLake, Stre
 from silt.plan.verdict import definition
 from silt.position import Position, app_id, decode, parse_app
 from silt.shapes import CursorChoice, Database, Table, TableCensus, ascii_lower
-from silt.source import condition, expression, query
+from silt.source import condition, expression
 from silt.source.census import census, probed
 from silt.source.clone import reflect
 from silt.source.cursor import detect
@@ -239,14 +240,11 @@ def _see(
     database = reflected.database
     if reflected.error is not None or not stream.enabled:
         return SeenDatabase(database=database, error=reflected.error)
-    try:
-        table = _relation(stream, reflected, origin, handles)
-    except SiltError as error:
-        return SeenDatabase(database=database, error=error)
-    if table is None:
+    table = None if stream.query is not None else reflected.table(stream.table)
+    if table is None and stream.query is None:
         others = tuple(t.name for t in reflected.tables if t.kind in ("table", "view"))
         return SeenDatabase(database=database, others=others)
-    if table.kind in ("virtual", "shadow") or (table.note and not table.columns):
+    if table is not None and (table.kind in ("virtual", "shadow") or (table.note and not table.columns)):
         return SeenDatabase(database=database, error=_unreadable(table, database))
     try:
         found = lakes[stream.path_for(database.name)]
@@ -258,14 +256,6 @@ def _see(
         return replace(seen, schema_version=reflected.schema_version)
     except SiltError as error:
         return SeenDatabase(database=database, error=error)
-
-
-def _relation(stream: Stream, reflected: _Reflected, origin: Source, handles: Handles) -> Table | None:
-    """The table that the stream reads there, or what its query makes; None where there is no such table."""
-    if stream.query is None:
-        return reflected.table(stream.table)
-    with handles.connection(origin, reflected.database.path) as connection:
-        return query.derive(connection, stream.name, stream.query)
 
 
 def _unreadable(table: Table, database: Database) -> SiltError:
@@ -280,7 +270,7 @@ def _unreadable(table: Table, database: Database) -> SiltError:
 def _examine(
     stream: Stream,
     database: Database,
-    table: Table,
+    named: Table | None,
     origin: Source,
     handles: Handles,
     lake: SeenLake,
@@ -290,8 +280,9 @@ def _examine(
     wrong = Wrong()
     choice: CursorChoice | None = None
     with handles.connection(origin, database.path) as connection:
+        table = relation.derived(stream, connection, named, recorded)
         with wrong:
-            if stream.where is not None:
+            if stream.where is not None and table.windows is None:
                 condition.check(connection, table, stream.where)
         expressions = tuple((rule.name, rule.expr) for rule in stream.columns if rule.expr is not None)
         for name, expr in expressions:
@@ -302,16 +293,19 @@ def _examine(
         pinned = lake.exists and bool(recorded)
         sample = _SAMPLE if pinned else _FIRST_SAMPLE
         try:
-            counts = census(connection, table, sample, expressions)
+            counts = census(connection, relation.sampled(table), sample, expressions)
         except Refused:
             with wrong:
-                expression.blame(connection, table, sample, expressions)
-            counts = census(connection, table, sample)
+                expression.blame(connection, relation.sampled(table), sample, expressions)
+            counts = census(connection, relation.sampled(table), sample)
         if stream.mode == "append" and not pinned:
             counts = probed(connection, table, counts)
+        if table.windows is not None:
+            choice = relation.by_windows(stream, connection, table.windows)
     counts = formats.told(counts, stream, lake.formats.get(app, ()))
     with wrong:
-        choice = _choose(stream, table, counts, recorded) if stream.mode == "append" else None
+        if stream.mode == "append" and table.windows is None:
+            choice = _choose(stream, table, counts, recorded)
     return SeenDatabase(
         database=database,
         table=table,
@@ -329,7 +323,7 @@ def _choose(stream: Stream, table: Table, counts: TableCensus, recorded: tuple[s
     declared = recorded if rule.kind != "auto" else ()
     choice = detect(table, counts, kind=rule.kind, columns=rule.columns, recorded=declared, lookback=back)
     if stream.query is not None:
-        return _of_query(choice, stream.query)
+        return relation.pinned(stream, choice)
     known = recorded[:1] in (("rowid",), ("columns",))
     if rule.kind != "auto" or not known or (choice.order and definition(choice.order) == recorded):
         return choice
@@ -337,11 +331,3 @@ def _choose(stream: Stream, table: Table, counts: TableCensus, recorded: tuple[s
     pinned = detect(table, counts, kind=kind, columns=columns, recorded=recorded, lookback=back)
     now = f"; detection would now choose {', '.join(choice.order.cursor)}" if choice.order else ""
     return replace(pinned, detected=True, why=f"{', '.join(columns) or kind}, pinned by the position{now}")
-
-
-def _of_query(choice: CursorChoice, text: str) -> CursorChoice:
-    """A query's cursor is pinned together with the query."""
-    order = choice.order
-    return (
-        choice if order is None else replace(choice, order=replace(order, relation=query.fingerprint(text)))
-    )

@@ -58,6 +58,8 @@ def build(seen: Seen) -> StreamPlan:
         return failed(seen.stream, (*wrong.errors, *broken))
     if not usable:
         return _nothing_to_read(seen)
+    if timeless := _timeless(usable):
+        return _waiting(seen, timeless, broken)
     if unknown := untyped(seen, usable):
         return _typeless(seen, unknown, broken)
     return StreamPlan(
@@ -102,6 +104,19 @@ def _typeless(seen: Seen, names: Sequence[str], broken: Sequence[SiltError]) -> 
     """A table made now would have text where numbers will come."""
     columns = "; ".join(f"{name}: {{type: ...}}" for name in names)
     note = f"no row yet shows the types of {', '.join(names)}; `columns: {{{columns}}}` says them"
+    return _waiting(seen, note, broken)
+
+
+def _timeless(usable: Sequence[SeenDatabase]) -> str:
+    """Where no database shows how the time of an aggregate is written."""
+    windows = [d.table.windows for d in usable if d.table is not None]
+    if any(what is None or what.format is not None for what in windows):
+        return ""
+    time = next((what.time for what in windows if what), "")
+    return f"no row yet shows how {time} is written; `aggregate: {{format: ...}}` says it"
+
+
+def _waiting(seen: Seen, note: str, broken: Sequence[SiltError]) -> StreamPlan:
     if broken:
         return replace(failed(seen.stream, broken), notes=(note,))
     return StreamPlan(stream=seen.stream, state="waiting", notes=(note,))
@@ -272,7 +287,7 @@ def _part(seen: Seen, lake: SeenLake, database: SeenDatabase, fields: tuple[Fiel
             table=table,
             fields=mine,
             order=order,
-            where=seen.stream.where,
+            where=None if table.windows else seen.stream.where,  # it is part of what windows hold
             witness=_witness(mine, table, order),
             node=seen.node,
             database=database.database.name,

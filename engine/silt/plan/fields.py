@@ -199,7 +199,7 @@ def _typed(
     table, census = database.table, database.census
     name = rule.rename or lake_name(column.name)
     counts = census.column(column.name) if census else None
-    guessed, form, warning = types.choose(column, counts)
+    guessed, form, warning = _guess(column, table, counts)
     existing = have.get(name)
     kind = _settled_type(name, rule, existing, guessed, column)
     _check_mask(rule, kind)
@@ -221,6 +221,13 @@ def _typed(
         ),
         note=renamed or (f"{column.name}: {warning}" if warning and not rule.type and not existing else ""),
     )
+
+
+def _guess(column: Column, table: Table | None, counts: ColumnCensus | None) -> types.Choice:
+    """By type and values; an aggregate's windows are counted in microseconds, whatever those say."""
+    if table is not None and table.windows is not None and column.name in ("window_start", "window_end"):
+        return "timestamp", "epoch_us", None
+    return types.choose(column, counts)
 
 
 _CARRIED_BY = {
@@ -424,12 +431,16 @@ def own_formats(
 ) -> dict[str, str | None]:
     """The format of each of the lake's columns as this database writes it: others may write theirs.
 
-    `recorded` are those that its position keeps.
+    `recorded` are those that its position keeps; the windows of an aggregate are counted by silt itself.
     """
     rules = {ascii_lower(rule.name): rule for rule in seen.stream.columns if not rule.is_new}
     have = {column.name: column for column in lake.columns}
     typed = (one.field for one in _typed_columns(database, seen, rules, have))
-    return {field.name: settled(field, seen.stream, dict(recorded)) for field in typed}
+    windows = ("window_start", "window_end") if database.table and database.table.windows else ()
+    return {
+        field.name: field.format if field.source in windows else settled(field, seen.stream, dict(recorded))
+        for field in typed
+    }
 
 
 def for_database(

@@ -76,9 +76,10 @@ def definition(order: Order) -> tuple[str, ...]:
 
 def moved(recorded: tuple[str, ...], now: tuple[str, ...]) -> str:
     """In words, what makes a position count by something else than today's order."""
-    both = (recorded[-1:], now[-1:])
-    if recorded[:-1] == now[:-1] and all(last[0].startswith("query:") for last in both if last):
-        return "the query was edited: the position, and the rows in the lake, are of the one before"
+    last = (recorded[-1:], now[-1:])
+    for kind in ("query", "aggregate"):
+        if recorded[:-1] == now[:-1] and all(one[0].startswith(f"{kind}:") for one in last if one):
+            return f"the {kind} was edited: the position, and the rows in the lake, are of the one before"
     was, is_ = (" ".join(d) for d in (recorded, now))
     return f"the cursor was [{was}], is [{is_}]: the position counts by the old one"
 

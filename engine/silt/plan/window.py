@@ -106,7 +106,12 @@ def shape(part: Part) -> TextShape | None:
     Texts of one shape sort as the instants do (`types.text_format`).
     """
     form = part.cursor.time_format if part.cursor else None
-    if form is None or types.base_format(form) not in types.TEXT_FORMATS:
+    return shape_of(form) if form else None
+
+
+def shape_of(form: str) -> TextShape | None:
+    """What every text of a format looks like; None for the format of a number."""
+    if types.base_format(form) not in types.TEXT_FORMATS:
         return None
     base, _, detail = form.rstrip("]").partition("[")
     if base == "date_text":

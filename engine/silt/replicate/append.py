@@ -175,7 +175,7 @@ class AppendCycle(Cycle):
     def _next_position(self, part: Part, connection: Connection, look: Look) -> Position:
         """It never moves back: while a source stands behind it, rows are compared with the slice."""
         base = self._base(part, look)
-        extract, window, evidence = _remembering(part, base), look.window, look.evidence
+        extract, window, evidence = remembering(part, base), look.window, look.evidence
         moved = bool(window.scanned) or look.rebased
         key = window.hi if moved else base.key
         rows = base.rows + window.scanned + look.null_rows
@@ -207,7 +207,7 @@ class AppendCycle(Cycle):
         return None if last is None else ev.null_hash(connection, extract, last)
 
     def _base(self, part: Part, look: Look) -> Position:
-        fresh = Position(definition=definition(_order(part)))
+        fresh = Position(definition=definition(order_of(part)))
         old = look.standing.position
         if old is None:
             return fresh
@@ -362,7 +362,7 @@ class AppendCycle(Cycle):
         )
 
 
-def _remembering(part: Part, base: Position) -> Extract:
+def remembering(part: Part, base: Position) -> Extract:
     """The extract with the columns that witnesses hash: those of the position, as long as they are there.
 
     A column that comes later is none of them: rows written before it hold NULL in the lake.
@@ -376,7 +376,8 @@ def _content(look: Look) -> tuple[str, ...]:
     return look.standing.position.witness_columns if look.standing.position else ()
 
 
-def _order(part: Part) -> Order:
+def order_of(part: Part) -> Order:
+    """The order of an append stream's part."""
     if part.extract.order is None:
         raise ValueError(f"{part.extract.table.name}: an append stream has an order")
     return part.extract.order

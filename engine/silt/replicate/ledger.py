@@ -33,13 +33,15 @@ Write = Callable[["target.Table", Txns, Mapping[str, str]], object]
 class Draft:
     """One database's share of a commit: batch `batch` of `part`, leading to `position`, with `rows` rows.
 
-    `position` None empties it (reset: transactions cannot be removed, DESIGN 4.5).
+    `position` None empties it (reset: transactions cannot be removed, DESIGN 4.5).  `late` rows came after
+    their window was written.
     """
 
     part: Part
     batch: int
     position: Position | None
     rows: int
+    late: int = 0
 
     @property
     def txns(self) -> Txns:
@@ -203,8 +205,10 @@ class Ledger:
         """The position once more, for people (DESIGN 4.1); at most a few databases are spelled out."""
         named = {d.part.database.name: shown(d.position) for d in drafts[:_SPELLED_OUT]}
         rows = sum(d.rows for d in drafts)
+        late = sum(d.late for d in drafts)
         return {
             **self._about(),
+            **({"late_rows": str(late)} if late else {}),
             "rows": str(rows),
             "databases": str(len(drafts)),
             "position": json.dumps(named, ensure_ascii=False),

@@ -12,7 +12,9 @@ from silt.errors import Bug, Contended, SchemaMoved, SiltError
 from silt.observe import Handles, look
 from silt.plan.build import state_of
 from silt.plan.model import Part, State, StreamPlan, TablePlan
+from silt.replicate.aggregate import AggregateCycle
 from silt.replicate.append import AppendCycle
+from silt.replicate.cycle import Cycle
 from silt.replicate.ledger import Ledger, shown
 from silt.replicate.model import Finished, Listener, Noted, Retrying, Started, StreamResult
 from silt.replicate.overwrite import OverwriteCycle
@@ -133,7 +135,9 @@ class StreamCycle:
                 self._listen(Noted(stream=self._plan.stream.name, text=text))
 
     def _cycle(self, parts: tuple[Part, ...], ledger: Ledger) -> None:
-        kind = OverwriteCycle if self._plan.stream.mode == "overwrite" else AppendCycle
+        stream = self._plan.stream
+        kind: type[Cycle] = OverwriteCycle if stream.mode == "overwrite" else AppendCycle
+        kind = kind if stream.aggregate is None else AggregateCycle
         kind(
             self._plan,
             parts,

@@ -143,7 +143,12 @@ def _cursor(entry: Entry) -> str:
 
 def _detected(plan: StreamPlan) -> bool:
     """Whether silt chose the cursor: a position pins the choice (DESIGN 4.1), and it stays silt's own."""
-    return plan.cursor is not None and (plan.cursor.detected or plan.stream.cursor.kind == "auto")
+    declared = plan.stream.aggregate is not None
+    return (
+        not declared
+        and plan.cursor is not None
+        and (plan.cursor.detected or plan.stream.cursor.kind == "auto")
+    )
 
 
 def _pending(entry: Entry) -> str:

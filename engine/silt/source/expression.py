@@ -31,7 +31,7 @@ _HERE_AND_NOW: Final = ("'now'", "'localtime'", "'utc'")
 def check(connection: Connection, table: Table, name: str, expr: str) -> None:
     """Raise `UserError` unless `expr` is one expression over a row."""
     setting = f"columns.{name}.expr"
-    if why := objection(expr) or text_by_mistake(expr, table) or _unsteady(expr):
+    if why := objection(expr) or text_by_mistake(expr, table) or unsteady(expr):
         raise UserError(f"`expr` of column {name} is refused: {why}", on=expr, setting=setting)
     # as a condition: where values are selected, SQLite would take an aggregate
     statement = sa.select(sa.literal(1)).select_from(relation(table)).where(written(expr)).limit(0)
@@ -60,7 +60,7 @@ def blame(connection: Connection, table: Table, sample: int, expressions: Sequen
             ) from error
 
 
-def _unsteady(expr: str) -> str:
+def unsteady(expr: str) -> str:
     """Why the expression is not of its row alone, or not the same each time; `` where it is."""
     found = [token.lower() for token in tokens(expr) if not token.startswith(("--", "/*"))]
     if "select" in found or _of_table(found):

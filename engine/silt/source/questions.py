@@ -271,7 +271,7 @@ class Questions:
     def unlike(self, shape: TextShape) -> Query:
         """The class of a cursor value past `value` that does not look like `shape`."""
         return self._stray(
-            shape, lambda cursor: sa.and_(cursor > sa.bindparam("value"), _unlike(cursor, shape))
+            shape, lambda cursor: sa.and_(cursor > sa.bindparam("value"), unlike(cursor, shape))
         )
 
     def in_range(self) -> Query:
@@ -308,6 +308,7 @@ def _rendered(column: ColumnElement[Any]) -> ColumnElement[Any]:
     )
 
 
-def _unlike(column: ColumnElement[Any], shape: TextShape) -> ColumnElement[bool]:
+def unlike(column: ColumnElement[Any], shape: TextShape) -> ColumnElement[bool]:
+    """Whether a text does not look like `shape`."""
     odd = [column.op("GLOB")(sa.literal(glob)) for glob in shape.unlike]
     return sa.or_(sa.not_(column.op("GLOB")(sa.literal(shape.like))), *odd)

@@ -92,6 +92,10 @@ def relation(table: Table) -> FromClause:
     One object a table: to SQLAlchemy two of one name would be two items of a FROM.  A query stands in
     parentheses, under its stream's name; the line break is as in `written`.
     """
+    if table.windows is not None:
+        from silt.source.windows import grouped  # it stands above: its rows are those of a table
+
+        return grouped(table)
     names = [c.name for c in table.columns]
     if table.rowid is not None and table.rowid not in names:
         names.append(table.rowid)
