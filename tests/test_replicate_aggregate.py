@@ -182,7 +182,7 @@ def test_a_row_without_a_time_stops_the_stream(site: Site, value: str) -> None:
     assert result.state == "failing"
     assert "1 rows of r have no window: at holds 1 " in str(result.error)
     assert "`where`" in result.error.hint
-    write(site, stream="    where: typeof(at) = 'integer'\n")
+    write(site, stream="    where: typeof(at) = 'integer' AND at BETWEEN 1000 AND 9999999999\n")
     ran(site, NOON + 30, 6)
 
 
