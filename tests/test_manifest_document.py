@@ -151,8 +151,8 @@ def test_own_keys_hide_merged_ones_without_being_duplicates():
         ("a: 1\n\tb: 1\n", 2, 1, "a tab"),
         ("? {a: 1}\n: 2\n", 1, 3, "a key must be text"),
         ("a: *b\n", 1, 4, "an unquoted *"),
-        ("a: %x\n", 1, 4, "not YAML"),
-        ("a: @x\n", 1, 4, "not YAML"),
+        ("a: %x\n", 1, 4, "cannot begin with %"),
+        ("a: @x\n", 1, 4, "cannot begin with @"),
         ("a: b: c\n", 1, 5, "a second ': '"),
     ],
 )

@@ -141,10 +141,7 @@ def test_names_and_values_are_checked(site: Site) -> None:
         ),
         "'delta.appendonly': unknown key (did you mean 'delta.appendOnly'?)",
         "'delta.appendOnly': mode overwrite replaces rows, which an append-only table refuses (remove it)",
-        (
-            "'delta.deletedFileRetentionDuration': '30d' is not an interval "
-            "(for example interval 30 days, interval 1 week)"
-        ),
+        "'delta.deletedFileRetentionDuration': '30d' is not an interval (write interval 30 days)",
         "'delta.checkpointInterval': must be at least 1, got 0 ()",
         "'delta.enableChangeDataFeed': 'maybe' is not one of true, false ()",
         (

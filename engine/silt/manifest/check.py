@@ -5,16 +5,16 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterable, Iterator
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Any
 
 from silt.manifest.document import Document, Path, Plain
 from silt.manifest.model import Problem
-from silt.manifest.problems import did_you_mean
+from silt.manifest.problems import MAX_PROBLEMS, ManifestInvalid, did_you_mean
 from silt.manifest.properties import not_written
 from silt.manifest.redact import is_sensitive
 from silt.manifest.schema import Schema, checked, json_type, types
-from silt.manifest.units import duration_text
+from silt.manifest.units import MEANT, duration_text
 from silt.manifest.words import KEYS, TYPES, VALUES
 
 _NOUNS = {
@@ -36,8 +36,10 @@ def check(
 
     schema = checked(name)
     validator = Draft202012Validator(schema)
-    found = list(_found(validator, document, data, schema))
+    found = list(islice(_found(validator, document, data, schema), MAX_PROBLEMS))
     problems = [problem for problem, _ in found if problem]
+    if len(found) == MAX_PROBLEMS:
+        raise ManifestInvalid(problems)
     while refused := [path for _, path in found if path]:
         data = without(data, refused)  # what was around it may now lack something
         found = list(_found(validator, document, data, schema))
@@ -106,7 +108,8 @@ def _explained(document: Document, error: Any, schema: Schema) -> Iterator[tuple
     known = list(error.schema.get("properties", {}))
     if error.validator == "additionalProperties":
         for key in _unknown(error, known):
-            hint = _key_hint(key, known, schema, path)
+            lost = not path and document.data.get("streams", "") is None and error.instance[key] != ""
+            hint = "indent it below 'streams'" if lost else _key_hint(key, known, schema, path)
             yield document.problem((*path, key), "unknown key", hint, at_key=True), (*path, key)
     elif error.validator == "required":
         meant = [_key_hint(key, known, schema, path) for key in _unknown(error, known)]
@@ -154,7 +157,8 @@ def _sentence(document: Document, error: Any, path: Path) -> tuple[str, str]:
         case "enum":
             return _not_one_of(value, [str(v) for v in rule if v is not None], path)
         case "const":
-            return f"must be {rule}, got {describe(value)}", ""
+            hint = "write it without quotes" if str(value) == str(rule) else ""
+            return f"must be {rule}, got {describe(value)}", hint
         case "pattern":
             return _not_of_form(value, error.schema)
         case "minimum":
@@ -171,20 +175,24 @@ def _sentence(document: Document, error: Any, path: Path) -> tuple[str, str]:
 
 def _not_one_of(value: object, known: list[str], path: Path) -> tuple[str, str]:
     ours = VALUES.get(str(path[-1]), {}).get(str(value).lower(), "")
-    hint = f"here it is called {ours!r}" if ours else did_you_mean(str(value), known)
+    hint = f"here it is called {ours!r}" if ours in known else did_you_mean(str(value), known)
     return f"{describe(value)} is not one of {', '.join(known)}", hint
 
 
 def _not_of_form(value: str, slot: Schema) -> tuple[str, str]:
     noun = slot.get("noun", "value of this form")
-    examples = ", ".join(slot.get("instances", []))
+    article, examples = "an" if noun[0] in "aeiou" else "a", ", ".join(slot.get("instances", []))
     if noun in ("duration", "size") and value.replace(".", "", 1).isdigit():
         return _no_unit(value, noun)
+    if (read := MEANT.get(noun)) and (meant := read(value)):
+        return f"{describe(value)} is not {article} {noun}", f"write {meant}"
     ours = TYPES.get(value.lower().partition("(")[0]) if noun == "type of the lake" else None
-    article = "an" if noun[0] in "aeiou" else "a"
     if ours:
         return f"{value!r} is not {article} {noun}", f"here it is called {ours!r}"
-    return f"{describe(value)} is not {article} {noun}", f"for example {examples}" if examples else ""
+    near = did_you_mean(value, set(TYPES.values())) if noun == "type of the lake" else ""
+    return f"{describe(value)} is not {article} {noun}", near or (
+        f"for example {examples}" if examples else ""
+    )
 
 
 def _no_unit(value: object, noun: str) -> tuple[str, str]:
@@ -214,8 +222,16 @@ def _type_hint(document: Document, value: object, kinds: list[str], path: Path) 
     written = document.mark(path).text
     if isinstance(value, str) and "boolean" in kinds and value.lower() in _YES_AND_NO:
         return f"YAML 1.2 reads {value} as text: write {_YES_AND_NO[value.lower()]}"
-    if isinstance(value, str) and "object" in kinds and ":" in value:
-        return "a space is missing after the colon"
+    if isinstance(value, str) and "object" in kinds and (pair := re.match(r"(\w+)\s*(:|=)\s*\S", value)):
+        return "a space is missing after the colon" if pair[2] == ":" else f"write {pair[1]}: value"
+    if isinstance(value, str) and "array" in kinds and re.match(r"-\w", value) and " -" in value:
+        return "a space is missing after each dash"
+    if (
+        isinstance(value, str)
+        and {"integer", "number"} & set(kinds)
+        and re.fullmatch(r"\d+([, ]\d{3})+", value)
+    ):
+        return f"write {re.sub('[, ]', '_', value)}"
     if isinstance(value, list) and "object" in kinds:
         return "write name: value, without dashes or brackets"
     if isinstance(value, str | int | float) and "string" not in kinds and "array" in kinds:

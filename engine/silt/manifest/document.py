@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from silt.manifest.model import Place, Problem, Scalar
-from silt.manifest.problems import ManifestInvalid
+from silt.manifest.problems import MAX_PROBLEMS, ManifestInvalid, did_you_mean
 from silt.manifest.redact import Blot, blotted, guessed, is_sensitive
 from silt.manifest.slips import explain
 
@@ -26,9 +26,10 @@ Plain = Any
 """dict, list or Scalar: a node as plain data."""
 
 MAX_BYTES = 4 * 1024 * 1024
-MAX_NODES = 200_000
+MAX_NODES = 100_000
 MAX_DEPTH = 32
 
+_TYPOGRAPHIC = re.compile("[“”„«»‘’‚].*[“”«»‘’]\\Z", re.DOTALL)
 _LINE_ENDS = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _INTEGER = re.compile(r"[-+]?[0-9][0-9_]*\Z")
 _BASED = re.compile(r"0o[0-7]+\Z|0x[0-9a-fA-F]+\Z")
@@ -194,9 +195,10 @@ def parse(text: str, file: str) -> Document:
         raise ManifestInvalid([problem]) from None
     safe = blotted(lines, _blots(reader.marks))
     if reader.problems:  # the second of two keys has no mark
+        safe = guessed(safe)
         raise ManifestInvalid(
-            problem_at(file, guessed(safe), line, column, pointer(path), message, hint)
-            for line, column, path, message, hint in reader.problems
+            problem_at(file, safe, line, column, pointer(path), message, hint)
+            for line, column, path, message, hint in reader.problems[:MAX_PROBLEMS]
         )
     return Document(lines={file: safe}, data=reader.data, marks=reader.marks)
 
@@ -286,7 +288,8 @@ def _tag(event: Any, line: int, column: int) -> str:
     if tag in ("!", "tag:yaml.org,2002:str"):
         return "str"
     shown = tag.replace("tag:yaml.org,2002:", "!!")
-    raise _Refused(line, column, f"the tag {shown} means nothing here", "remove it")
+    hint = "remove it" if shown.startswith("!!") else "quote a value that begins with !, or remove it"
+    raise _Refused(line, column, f"the tag {shown} means nothing here", hint)
 
 
 def _aliased(name: str, line: int, column: int, anchors: dict[str, _Node]) -> _Node:
@@ -294,7 +297,8 @@ def _aliased(name: str, line: int, column: int, anchors: dict[str, _Node]) -> _N
         bare = name.rstrip(":,")
         what = f", and *{bare} refers to no anchor" if bare else ""
         message = f"an unquoted * begins an alias in YAML{what}"
-        raise _Refused(line, column, message, f"quote a pattern: '*{bare}'")
+        hint = did_you_mean(bare, anchors) if bare else ""
+        raise _Refused(line, column, message, hint or f"quote a pattern: '*{bare}'")
     return anchors[name]
 
 
@@ -310,6 +314,8 @@ class _Plain:
         self.file = file
         self.marks: dict[Path, Mark] = {}
         self.problems: list[_Complaint] = []
+        self._known: dict[int, dict[str, tuple[_Node, _Node]]] = {}
+        self._merged = 0
         self.data: dict[str, Plain] = self._copy(root, (), root)
 
     def _copy(self, node: _Node, path: Path, key: _Node) -> Plain:
@@ -331,6 +337,11 @@ class _Plain:
             return self._map(node, path)
         if node.items is not None:
             return [self._copy(item, (*path, index), item) for index, item in enumerate(node.items)]
+        if node.plain and _TYPOGRAPHIC.match(node.text):
+            message = (
+                f"{node.text[0]} and {node.text[-1]} are no quotes to YAML: they would be part of the value"
+            )
+            self.problems.append((node.line, node.column, path, message, "use ' or \""))
         return node.value
 
     def _map(self, node: _Node, path: Path) -> dict[str, Plain]:
@@ -340,7 +351,19 @@ class _Plain:
         }
 
     def _entries(self, node: _Node, path: Path) -> dict[str, tuple[_Node, _Node]]:
-        """Own entries in the order written, then what `<<` merges in and no own key hides."""
+        """Own entries in the order written, then what `<<` merges in and no own key hides.
+
+        Each map's once, however often it is merged: merges of merges would multiply.
+        """
+        if id(node) not in self._known:
+            self._known[id(node)] = found = self._gathered(node, path)
+            self._merged += len(found)
+            if self._merged > MAX_NODES:
+                message = f"merges make more than {MAX_NODES:,} values of this file"
+                raise _Refused(node.line, node.column, message)
+        return self._known[id(node)]
+
+    def _gathered(self, node: _Node, path: Path) -> dict[str, tuple[_Node, _Node]]:
         own: dict[str, tuple[_Node, _Node]] = {}
         merged: list[_Node] = []
         for key, value in node.pairs or []:
@@ -375,6 +398,11 @@ class _Plain:
         if key.text in seen:
             first = seen[key.text][0]
             message = f"written twice: first on line {first.line}"
-            self.problems.append((key.line, key.column, (*path, key.text), message, "remove one"))
+            hint = (
+                "a comma ends a value in { }: write 1_000"
+                if re.fullmatch("[0-9]{3}", key.text)
+                else "remove one"
+            )
+            self.problems.append((key.line, key.column, (*path, key.text), message, hint))
             return False
         return True

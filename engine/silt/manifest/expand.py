@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from silt.manifest.model import Manifest, Problem, Source, Stream
+from silt.manifest.problems import MAX_PROBLEMS
 from silt.manifest.rules import Rule, Rules, Stacked, literals, stack
 from silt.manifest.streams import Draft, filled, resolve
 from silt.shapes import ascii_lower
@@ -74,7 +75,7 @@ def stacked_for(manifest: Manifest, name: str, table: str, source: str | None) -
     No pattern of tables speaks of a query.
     """
     rules = rules_of(manifest)
-    exact = next((rule for rule in rules.exact if rule.name == name), None)
+    exact = rules.named.get(name)
     queries = exact is not None and exact.query is not None
     patterns = [] if queries else [rule for rule in rules.patterns if rule.matches(source, table)]
     return stack(rules.defaults, patterns, exact)
@@ -83,7 +84,7 @@ def stacked_for(manifest: Manifest, name: str, table: str, source: str | None) -
 def maker_of(manifest: Manifest, name: str, table: str, source: str | None) -> Rule:
     """What makes a stream: its exact entry, or the most exact pattern (of several, the first)."""
     rules = rules_of(manifest)
-    exact = next((rule for rule in rules.exact if rule.name == name), None)
+    exact = rules.named.get(name)
     return exact or most_exact([rule for rule in rules.patterns if rule.matches(source, table)])
 
 
@@ -115,6 +116,8 @@ def _draft(manifest: Manifest, name: str, table: str, source: str | None, rule: 
 
 def _add(found: _Found, manifest: Manifest, name: str, table: str, source: str | None, rule: Rule) -> None:
     """The stream that `rule`, an exact entry or a pattern, makes of a table."""
+    if len(found.problems) >= MAX_PROBLEMS:
+        return
     stacked = stacked_for(manifest, name, table, source)
     stream, problems = resolve(_draft(manifest, name, table, source, rule), stacked)
     found.problems += problems

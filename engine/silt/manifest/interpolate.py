@@ -24,6 +24,10 @@ from silt.manifest.schema import json_type, wanted
 _VARIABLE = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<operator>:-|:\?)?(?P<rest>.*)\Z", re.DOTALL)
 
 
+_BARE = re.compile(r"\$([A-Z][A-Z0-9_]+)\b")
+"""`$HOME`: a variable to a shell, plain text to a manifest."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
     """Where values come from.
@@ -162,6 +166,9 @@ def _parts(text: str, value: _Value, environment: Environment) -> Iterator[str]:
             end = _closing(text, found)
             yield _reference(text[found + 2 : end], value, environment)
             position = end + 1
+        elif bare := _BARE.match(text, found):
+            hint = f"write ${{{bare[1]}}}, or $${bare[1]} for the characters themselves"
+            raise _Wrong(f"{bare[0]} is not filled in without its braces", hint, inside=bare[0])
         else:
             yield "$"
             position = found + 1

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Final
 
 from silt.errors import UserError
 from silt.manifest.model import Problem
+
+MAX_PROBLEMS: Final = 200
+"""So many of one kind are told: a file with more is no manifest that somebody mistyped."""
 
 
 class ManifestInvalid(UserError):

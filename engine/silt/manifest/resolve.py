@@ -187,6 +187,7 @@ def rules(written: Written) -> Rules:
         secrets=written.secrets,
         defaults=defaults.get("defaults", {}),
         exact=tuple(rule for rule in all_rules if not rule.is_pattern),
+        named={rule.name: rule for rule in all_rules if not rule.is_pattern},
         patterns=tuple(rule for rule in all_rules if rule.is_pattern),
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import translate
 from functools import lru_cache
 
@@ -59,12 +59,16 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What `expand` needs.  `one_table`: a lifted flat config, whose source must hold exactly one table."""
+    """What `expand` needs; `named` are the exact rules by name.
+
+    `one_table`: a lifted flat config, whose source must hold exactly one table.
+    """
 
     document: Document
     secrets: Mapping[Path, Secret]
     defaults: Mapping[str, Plain]
     exact: tuple[Rule, ...]
+    named: Mapping[str, Rule] = field(repr=False)
     patterns: tuple[Rule, ...]
     one_table: bool = False
 

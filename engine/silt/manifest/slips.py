@@ -23,12 +23,16 @@ def explain(error: Any, lines: tuple[str, ...]) -> Slip:
     text, shown = (each[mark.line] if mark.line < len(each) else "" for each in (lines, guessed(lines)))
     problem, context = str(getattr(error, "problem", "") or ""), str(getattr(error, "context", "") or "")
     return (
-        _tab(line, column, text, problem)
-        or _star(line, column, context)
+        _depth(line, column, problem)
+        or _tab(line, column, text, problem)
+        or _escape(line, column, problem)
+        or _first_character(line, column, text, problem, context)
         or _unquoted_variable(error, lines, context)
-        or _unclosed(error, context)
-        or _unfinished(lines, context)
+        or _unclosed(error, lines, context)
+        or _after_quote(line, column, text, context)
+        or _second_colon(line, column, lines, problem)
         or _indent(line, column, shown, problem, context)
+        or _second_document(line, problem)
         or (line, column, f"not YAML: {problem or context}", "")
     )
 
@@ -56,10 +60,29 @@ def _tab(line: int, column: int, text: str, problem: str) -> Slip | None:
     return line, text.index("\t") + 1, "a tab: YAML is indented with spaces", "replace it with spaces"
 
 
-def _star(line: int, column: int, context: str) -> Slip | None:
-    if "alias" not in context:
+def _depth(line: int, column: int, problem: str) -> Slip | None:
+    return (line, column, "nested too deep", "is this a manifest?") if "nesting depth" in problem else None
+
+
+def _escape(line: int, column: int, problem: str) -> Slip | None:
+    if "escape" not in problem:
         return None
-    return line, max(column - 1, 1), "an unquoted * begins an alias in YAML", "quote a pattern: '*'"
+    return line, column, "a backslash in double quotes begins an escape", "use single quotes, or write \\\\"
+
+
+def _first_character(line: int, column: int, text: str, problem: str, context: str) -> Slip | None:
+    """A value that begins with a character that means something else in YAML."""
+    if "alias" in context:
+        return line, max(column - 1, 1), "an unquoted * begins an alias in YAML", "quote a pattern: '*'"
+    if "anchor" in context:
+        return line, max(column - 1, 1), "an unquoted & begins an anchor in YAML", "quote the value"
+    if "block scalar" in context:
+        begin = max(text.rfind(">", 0, column), text.rfind("|", 0, column)) + 1
+        what = f"an unquoted {text[begin - 1 : begin]} at the start of a value begins a block of text in YAML"
+        return line, begin, what, "quote the value, or begin it on the next line"
+    if "cannot start any token" in problem:
+        return line, column, f"a value cannot begin with {text[column - 1 : column]} in YAML", "quote it"
+    return None
 
 
 def _unquoted_variable(error: Any, lines: tuple[str, ...], context: str) -> Slip | None:
@@ -76,8 +99,10 @@ def _unquoted_variable(error: Any, lines: tuple[str, ...], context: str) -> Slip
     return None
 
 
-def _unclosed(error: Any, context: str) -> Slip | None:
+def _unclosed(error: Any, lines: tuple[str, ...], context: str) -> Slip | None:
     opening = getattr(error, "context_mark", None)
+    if "flow node" in context:
+        return _no_value(error, lines)
     if opening is None:
         return None
     if "flow mapping" in context or "flow sequence" in context:
@@ -93,13 +118,22 @@ def _unclosed(error: Any, context: str) -> Slip | None:
     return None
 
 
+def _no_value(error: Any, lines: tuple[str, ...]) -> Slip:
+    """Nothing where a bracket or a comma wants a value: the text ends, or the next comma follows."""
+    line, column = error.problem_mark.line, error.problem_mark.column
+    rest = "\n".join((lines[line][column:] if line < len(lines) else "", *lines[line + 1 :]))
+    opening = _innermost(lines[: line + 1])
+    if opening and not re.sub("#.*", "", rest).strip():
+        bracket, closing = (opening[2], {"[": "]", "{": "}"}[opening[2]])
+        return opening[0], opening[1], f"this {bracket} is not closed", f"add the {closing}"
+    return line + 1, column + 1, f"a value is missing before {rest[:1]!r}", "write it, or remove the comma"
+
+
 _FLOW = re.compile(r"""'(?:[^']|'')*'|"(?:[^"\\]|\\.)*"|(?:^|\s)\#.*|(?P<bracket>[\[\]{}])""", re.MULTILINE)
 
 
-def _unfinished(lines: tuple[str, ...], context: str) -> Slip | None:
-    """The text ends where `[` or `{` waits for a value: libyaml gives the end, and no opening."""
-    if "flow node" not in context:
-        return None
+def _innermost(lines: tuple[str, ...]) -> tuple[int, int, str] | None:
+    """Line, column (from 1) and character of the last bracket that nothing closes: libyaml does not say it."""
     text, openings = "\n".join(lines), list[re.Match[str]]()
     for found in _FLOW.finditer(text):
         if (found["bracket"] or " ") in "[{":
@@ -108,19 +142,41 @@ def _unfinished(lines: tuple[str, ...], context: str) -> Slip | None:
             openings.pop()
     if not openings:
         return None
-    before, bracket = text[: openings[-1].start()], openings[-1]["bracket"]
-    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-    return line, column, f"this {bracket} is not closed", f"add the {']' if bracket == '[' else '}'}"
+    before = text[: openings[-1].start()]
+    return before.count("\n") + 1, len(before) - before.rfind("\n"), openings[-1]["bracket"]
+
+
+def _after_quote(line: int, column: int, text: str, context: str) -> Slip | None:
+    """`where: "name" = 'x'`: a value that begins with a quote ends with the next one."""
+    quoted = re.search(r"""(?:^|:\s|-\s)\s*(["'])(?:(?!\1).)*\1\s*$""", text[: column - 1])
+    if "parsing a block" not in context or quoted is None:
+        return None
+    hint = "put the whole value into the other kind of quotes"
+    return line, column, "text after the closing quote of a value", hint
+
+
+def _second_colon(line: int, column: int, lines: tuple[str, ...], problem: str) -> Slip | None:
+    """A `: ` where a value goes on: a second one in a line, a line that is too deep, or one above without."""
+    if "mapping values are not allowed" not in problem:
+        return None
+    text = lines[line - 1]
+    if re.search(r":\s", text[: column - 1]):
+        return line, column, "a second ': ' in one value", "quote a value that holds ': '"
+    above = next((n for n in range(line - 1, 0, -1) if lines[n - 1].strip()), line)
+    before, begin = lines[above - 1], len(text) - len(text.lstrip())
+    if ":" not in before and len(before) - len(before.lstrip()) == begin:
+        return above, begin + 1, f"{guessed((before,))[0].strip()!r} lacks its ':'", "write key: value"
+    hint = "give it the indentation of the keys that it belongs to"
+    return line, begin + 1, "indented too far: the line above has its value already", hint
+
+
+def _second_document(line: int, problem: str) -> Slip | None:
+    if "<document start>" not in problem:
+        return None
+    return line, 1, "a second document: a manifest is one", "remove the '...' or the directive above"
 
 
 def _indent(line: int, column: int, text: str, problem: str, context: str) -> Slip | None:
-    if "mapping values are not allowed" in problem:
-        return (
-            line,
-            column,
-            "a second ': ' in one value, or a line indented too far",
-            "quote a value that holds ': '",
-        )
     if "parsing a block" in context or "could not find expected ':'" in problem:
         what = f"{text.strip()!r} does not line up with the keys above it, or lacks its ': '"
         return line, column, what, "give keys of one map the same indentation, and write key: value"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 from silt.errors import Secret
 from silt.manifest.document import Document, Path, Plain
@@ -488,16 +489,23 @@ def _check_type(settings: _Settings, name: str, kind: Plain) -> None:
 
 
 def _check_timezone(settings: _Settings, slot: Slot, zone: Plain) -> None:
-    from zoneinfo import ZoneInfo, available_timezones
+    from zoneinfo import ZoneInfo
 
     if not isinstance(zone, str) or "${" in zone:
         return
     try:
         ZoneInfo(zone)
     except (OSError, ValueError, LookupError):
-        known = available_timezones()
-        hint = did_you_mean(zone, known) or "for example Europe/Berlin or UTC"
+        hint = did_you_mean(zone, _zones()) or "for example Europe/Berlin or UTC"
         settings.complain(slot, f"{zone!r} is no time zone", hint)
+
+
+@cache
+def _zones() -> frozenset[str]:
+    """Every time zone of the machine; finding them reads a few hundred files."""
+    from zoneinfo import available_timezones
+
+    return frozenset(available_timezones())
 
 
 def _check_lists(settings: _Settings) -> None:

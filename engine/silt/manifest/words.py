@@ -119,6 +119,10 @@ VALUES: Mapping[str, Mapping[str, str]] = {
         "full": "overwrite",
         "replace": "overwrite",
         "truncate": "overwrite",
+        "upsert": "merge",
+        "scd1": "merge",
+        "cdc": "mirror",
+        "sync": "mirror",
     },
     "mask": {
         "hash": "sha256",
