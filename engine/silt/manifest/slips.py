@@ -133,7 +133,7 @@ _FLOW = re.compile(r"""'(?:[^']|'')*'|"(?:[^"\\]|\\.)*"|(?:^|\s)\#.*|(?P<bracket
 
 
 def _innermost(lines: tuple[str, ...]) -> tuple[int, int, str] | None:
-    """Line, column (from 1) and character of the last bracket that nothing closes: libyaml does not say it."""
+    """Line, column (from 1) and character of the last bracket that nothing closes."""
     text, openings = "\n".join(lines), list[re.Match[str]]()
     for found in _FLOW.finditer(text):
         if (found["bracket"] or " ") in "[{":
