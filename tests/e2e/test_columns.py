@@ -404,3 +404,23 @@ def test_overwrite_masks_its_key_and_follows_an_edit(site: Site) -> None:
     site.write("  t: {mode: overwrite, columns: {id: {mask: redact}}}\n")
     assert site.one().rows == 2
     assert site.column("t", "id") == [None, None]
+
+
+def test_columns_of_a_query_are_computed_and_masked_alike(site: Site) -> None:
+    """A query's columns are those of a relation like any other: expr, mask and misfits hold for them."""
+    filled(site, 20)
+    site.write(
+        f"""\
+  q:
+    query: "select id, v, v as w, upper(v) as loud from t where id > 5"
+    mode: overwrite
+    columns:
+      v: {{{SALTED}}}
+      loud: {{mask: truncate, length: 1}}
+      both: {{expr: "w || id"}}
+"""
+    )
+    assert site.one().rows == 15
+    assert {tuple(row.values()) for row in site.lake("q")} == {
+        (id_, sha(v), v, "V", f"{v}{id_}") for id_, v in site.sql("select id, v from t where id > 5")
+    }
