@@ -10,7 +10,20 @@ import sys
 import pytest
 from clirun import SILT, environment, silt, start
 
-VERBS = ("init", "inspect", "validate", "plan", "show", "schema", "run", "status", "query", "demo", "reset")
+VERBS = (
+    "init",
+    "inspect",
+    "validate",
+    "plan",
+    "show",
+    "schema",
+    "migrate",
+    "run",
+    "status",
+    "query",
+    "demo",
+    "reset",
+)
 
 
 def test_help_lists_every_verb_in_its_group():

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from clirun import silt
 from kit import Site
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -70,3 +71,22 @@ def test_inspect_tells_of_each_table_and_column_what_is_documented(site: Site) -
     column = table["columns"][0]
     for answer in (table, column, column["census"]):
         assert list(answer) in listed
+
+
+def test_the_page_of_the_command_line_is_what_the_commands_say() -> None:
+    """docs/cli.md is made by scripts/docs, which finds nothing to write anew."""
+    script = DOCS.parent / "scripts" / "docs"
+    done = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("verb", ["validate", "plan", "run", "migrate", "reset"])
+def test_the_page_names_what_help_names(verb: str) -> None:
+    """Every flag and the first sentence of the real `--help` stand in the verb's section."""
+    told = silt(verb, "--help", COLUMNS="200").stdout
+    section = (DOCS / "cli.md").read_text(encoding="utf-8").split(f"### silt {verb}\n")[1].split("\n##")[0]
+    flags = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", told)) - {"--help"}
+    assert flags
+    assert flags <= set(re.findall(r"--[a-z][a-z-]+", section))
+    first = next(line for line in section.splitlines()[3:] if line)
+    assert first.split(":")[0] in told

@@ -133,7 +133,13 @@ def test_an_inherited_setting_that_the_mode_does_not_use(tmp_path: Path):
     (stream,) = expand(manifest, {}).streams
     assert (stream.cursor.kind, stream.on_reset) == ("auto", "fail")
     shown = {s["key"]: s for s in show(manifest, [stream])["streams"][0]["settings"]}
-    assert shown["cursor"] == {"key": "cursor", "value": "x", "origin": f"{path}:4", "ignored": True}
+    assert shown["cursor"] == {
+        "key": "cursor",
+        "value": "x",
+        "origin": f"{path}:4",
+        "by": "defaults",
+        "ignored": True,
+    }
 
 
 def test_one_name_from_two_sources(tmp_path: Path):

@@ -22,8 +22,8 @@ def migrate(
 ) -> int:
     """Turn the flat config (sqlite, table_path, interval) into a manifest that goes on where it stands.
 
-    Same node, stream and table, so the position in the lake counts. The state file of the old program
-    (last_upload.json in state_dir) says where to begin if silt has not run yet.
+    Same node, stream and table, so the position in the lake counts. Where there is none yet, the state
+    file of the old program (last_upload.json in state_dir) says where to begin.
 
     Example:  [cyan]silt migrate uploader-config.yaml -o silt.yaml[/]
     """

@@ -13,11 +13,14 @@ from silt.manifest.document import Document, Path
 from silt.manifest.expand import maker_of, rules_of, stacked_for
 from silt.manifest.model import Aggregate, CursorRule, Manifest, Schedule, Source, Stream, Target
 from silt.manifest.rules import Setting, Slot
-from silt.manifest.streams import ignored_slots
+from silt.manifest.streams import UNUSED, ignored_slots
 from silt.manifest.units import duration_text, size_text
 
 Shown = dict[str, Any]
-"""`{"key", "value", "origin"}`, with `"ignored"` True for what the mode does not use."""
+"""`{"key", "value", "origin"}`, with `"ignored"` True for what the mode does not use.
+
+A stream's have `"by"`, too: which entry of another name says it (`defaults`, `pattern 'log_*'`), or None.
+"""
 
 
 def show(manifest: Manifest, streams: Iterable[Stream]) -> dict[str, Any]:
@@ -87,26 +90,46 @@ def _stream(manifest: Manifest, stream: Stream) -> list[Shown]:
     written = {".".join(slot): setting for slot, setting in stacked.settings.items()}
     reads = "table" if stream.query is None else "query"
     table = _shown(document, reads, stream.query or stream.table, (*maker.path, reads))
+    if maker.is_pattern:
+        place = document.key_place(maker.path)
+        table |= {"origin": f"{place.file}:{place.line}", "by": _by(maker.path, stream)}
     source = _shown(document, "source", stream.source, maker.source_path)
-    settled = [_setting(document, key, value, written.get(key)) for key, value in _values(stream).items()]
+    source["by"] = _by(maker.source_path, stream) if maker.source_path in document.marks else None
+    unused = UNUSED.get(stream.mode, ())
+    settled = [
+        _setting(document, key, value, written.get(key), stream)
+        for key, value in _values(stream).items()
+        if key in written or key not in unused
+    ]
     columns = [
-        _setting(document, key, s.value, s)
+        _setting(document, key, s.value, s, stream)
         for key, s in written.items()
         if key.startswith(("columns.", "properties."))
     ]
-    ignored = [_ignored(document, slot, stacked.settings[slot]) for slot in ignored_slots(stacked)]
+    ignored = [_ignored(document, slot, stacked.settings[slot], stream) for slot in ignored_slots(stacked)]
     skipped = {shown["key"] for shown in ignored}
     return [source, table, *(s for s in settled if s["key"] not in skipped), *columns, *ignored]
 
 
-def _setting(document: Document, key: str, value: Any, setting: Setting | None) -> Shown:
-    origin = _origin(document, setting.path) if setting else "default"
+def _setting(document: Document, key: str, value: Any, setting: Setting | None, stream: Stream) -> Shown:
     hidden = key.startswith("columns.") and key.endswith(".salt")
-    return {"key": key, "value": str(Secret("")) if hidden else _plain(value), "origin": origin}
+    return {
+        "key": key,
+        "value": str(Secret("")) if hidden else _plain(value),
+        "origin": _origin(document, setting.path) if setting else "default",
+        "by": _by(setting.path, stream) if setting else None,
+    }
 
 
-def _ignored(document: Document, slot: Slot, setting: Setting) -> Shown:
-    return {**_setting(document, ".".join(slot), setting.value, setting), "ignored": True}
+def _by(path: Path, stream: Stream) -> str | None:
+    """Which entry says it, where it is not the stream's own."""
+    if path[0] != "streams":
+        return "defaults"
+    return None if path[1] == stream.name else f"pattern {path[1]!r}"
+
+
+def _ignored(document: Document, slot: Slot, setting: Setting, stream: Stream) -> Shown:
+    return {**_setting(document, ".".join(slot), setting.value, setting, stream), "ignored": True}
 
 
 def _values(stream: Stream) -> dict[str, Any]:

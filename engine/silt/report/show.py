@@ -31,10 +31,11 @@ def _settings(settings: Sequence[Mapping[str, Any]], indent: int, width: int) ->
 
 
 def _line(setting: Mapping[str, Any], indent: int, keys: int, values: int) -> str:
+    by = f", {setting['by']}" if setting.get("by") else ""
     ignored = ", not used by this mode" if setting.get("ignored") else ""
     key, value = f"{setting['key']}:", _value(setting["value"])
     shown = clip(value, values) if len(value) > 120 else value
-    return f"{' ' * indent}{key:<{keys}} {pad(shown, values)}  # {setting['origin']}{ignored}"
+    return f"{' ' * indent}{key:<{keys}} {pad(shown, values)}  # {setting['origin']}{by}{ignored}"
 
 
 def _value(value: Any) -> str:
