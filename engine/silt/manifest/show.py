@@ -90,9 +90,10 @@ def _stream(manifest: Manifest, stream: Stream) -> list[Shown]:
     written = {".".join(slot): setting for slot, setting in stacked.settings.items()}
     reads = "table" if stream.query is None else "query"
     table = _shown(document, reads, stream.query or stream.table, (*maker.path, reads))
+    table["by"] = _by(maker.path, stream)
     if maker.is_pattern:
         place = document.key_place(maker.path)
-        table |= {"origin": f"{place.file}:{place.line}", "by": _by(maker.path, stream)}
+        table["origin"] = f"{place.file}:{place.line}"
     source = _shown(document, "source", stream.source, maker.source_path)
     source["by"] = _by(maker.source_path, stream) if maker.source_path in document.marks else None
     unused = UNUSED.get(stream.mode, ())
