@@ -191,6 +191,24 @@ def test_what_cannot_be_replicated_is_a_comment_with_its_reason(tmp_path: Path) 
     assert "#   words_data: a shadow table: the storage of a virtual table\n" in left_out
 
 
+def test_a_damaged_table_is_left_out_and_the_others_run(tmp_path: Path) -> None:
+    """Its page overwritten with rubbish: a comment says that it is corrupt, and the rest runs without it."""
+    path = tmp_path / "a.db"
+    for table in ("good", "hurt"):
+        sql(
+            path,
+            f"CREATE TABLE {table}(id INTEGER PRIMARY KEY, v TEXT)",
+            f"INSERT INTO {table}(v) VALUES ('x')",
+        )
+    ((root,),) = sql(path, "SELECT rootpage FROM sqlite_schema WHERE name = 'hurt'")
+    with path.open("r+b") as file:
+        file.seek((root - 1) * 4096)
+        file.write(b"\xff" * 4096)
+    text = written(tmp_path, "a.db")
+    assert "#   hurt: the database is corrupt\n" in text
+    assert {n: s.rows for n, s in ran(tmp_path).items()} == {"good": 1}
+
+
 # --- several databases ----------------------------------------------------------------------------
 
 SHOP = "CREATE TABLE orders(id INTEGER PRIMARY KEY AUTOINCREMENT, at DATETIME, total DECIMAL(8,2))"

@@ -12,10 +12,8 @@ from silt import types
 from silt.author.mode import Suggestion, suggest, together
 from silt.author.origin import Origin
 from silt.author.survey import ColumnSurvey, TableSurvey
-from silt.errors import SiltError
 from silt.manifest.streams import path_part
 from silt.plan.fields import lake_name
-from silt.report import failure
 from silt.shapes import ColumnCensus, ascii_lower
 from silt.source.cursor import times
 
@@ -121,8 +119,8 @@ def _unfit(seen: Sequence[TableSurvey]) -> str:
         return "a view: a stream of mode overwrite replicates what it shows"
     if table.kind != "table" or table.note:
         return table.note or table.kind
-    if isinstance(error, SiltError):
-        return failure.sentence(error)
+    if error is not None:
+        return error.what
     try:
         table.name.encode()
     except UnicodeEncodeError:
