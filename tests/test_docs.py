@@ -12,6 +12,9 @@ import pytest
 from clirun import silt
 from kit import Site
 
+from silt.manifest import load
+from silt.manifest.schema import checked
+
 DOCS = Path(__file__).parents[1] / "docs"
 
 
@@ -90,3 +93,23 @@ def test_the_page_names_what_help_names(verb: str) -> None:
     assert flags <= set(re.findall(r"--[a-z][a-z-]+", section))
     first = next(line for line in section.splitlines()[3:] if line)
     assert first.split(":")[0] in told
+
+
+def test_the_manifests_reference_is_that_of_the_schema() -> None:
+    """docs/manifest.md is what scripts/reference writes: run it after an edit of the schema."""
+    written = subprocess.run(
+        [sys.executable, str(DOCS.parent / "scripts" / "reference"), "--stdout"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (DOCS / "manifest.md").read_text(encoding="utf-8") == written.stdout
+
+
+def test_the_references_manifest_is_one(tmp_path: Path) -> None:
+    """The manifest that docs/manifest.md begins with is valid, and every key of a stream has its heading."""
+    page = (DOCS / "manifest.md").read_text(encoding="utf-8")
+    (tmp_path / "m.yaml").write_text(page.partition("```yaml\n")[2].partition("```")[0])
+    assert load(tmp_path / "m.yaml", env={}).targets
+    stream = checked()["properties"]["streams"]["additionalProperties"]["properties"]
+    assert {f"### `{key}`" for key in stream} <= set(page.splitlines())
