@@ -209,6 +209,9 @@ PLACES = (
     *("planned", "before read", "mid-read", "mid-write", "before commit"),
     *("committed", "before sync", "synced", "reported"),
 )
+AGAIN = {"mid-read": 2, "committed": 2, "before commit": 3}
+"""Which time it dies there; a cycle has several commits."""
+
 RUN = ("run", "silt.yaml", "--once", "--json")
 
 
@@ -225,14 +228,14 @@ def test_killed_at_every_boundary(database: Sqlite, tmp_path: Path, nursery: Nur
     world = World(site=Site(tmp_path), sql=database, form="epoch_ms", size=10 * SECOND, lateness=0, batch=4)
     world.begin("counting", indexed=True)
     now, landed = 1_767_225_600 * SECOND, Counter[str]()
-    for turn, place in enumerate((*PLACES, *PLACES[4:9])):
+    for place in (*CREATING, *PLACES):
         behind = [(rng.randrange(3), rng.randrange(80), now - rng.randrange(60 * SECOND)) for _ in range(4)]
         ahead = [(rng.randrange(3), rng.randrange(80), now + rng.randrange(120 * SECOND)) for _ in range(25)]
         world.insert([*behind, *ahead])
         now += 120 * SECOND
         log = tmp_path / "places.log"
         log.write_text("")
-        child = nursery.start(tmp_path, *RUN, at=f"{place}:{1 + turn // 11}", log=log)
+        child = nursery.start(tmp_path, *RUN, at=f"{place}:{AGAIN.get(place, 1)}", log=log)
         code, problems = child.wait()
         assert code in (0, -signal.SIGKILL), problems
         landed[place] += code != 0
@@ -245,7 +248,7 @@ def test_killed_at_every_boundary(database: Sqlite, tmp_path: Path, nursery: Nur
         world.check()
         assert world.reported() == world.late
     assert all(landed[place] for place in (*CREATING, *PLACES)), landed
-    assert world.late > 20
+    assert world.late > 15
 
 
 def _lake_after(world: World) -> Counter[tuple[Any, ...]]:
