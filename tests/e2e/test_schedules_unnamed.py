@@ -460,7 +460,9 @@ def test_overwritten_by_another_manifest_holds(site: Site) -> None:
         head="name: other\n",
     )
     ok(site, 1)
-    assert len(site.lake("t")) == 6, "another slice"
+    sql(site.folder / "b.db", "insert into t values (78)")
+    ok(site, 2)
+    assert len(site.lake("t")) == 7, "another slice, whose rows were replaced"
     site.write(mine[0], source=mine[1], head=mine[2])
     sql(site.folder / "a.db", "insert into t values (5)")
     ok(site, 1)
