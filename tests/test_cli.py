@@ -66,7 +66,7 @@ def test_help_loads_nothing_heavy():
     """`silt --help` is quick because no engine is imported for it."""
     code = (
         "import sys\nfrom silt.cli.app import run\nassert run(['--help']) == 0\n"
-        "heavy = {'pyarrow', 'deltalake', 'sqlalchemy', 'jsonschema', 'yaml', 'structlog'}\n"
+        "heavy = {'pyarrow', 'deltalake', 'sqlalchemy', 'jsonschema', 'yaml', 'ruamel', 'structlog'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment())

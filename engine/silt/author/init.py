@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
+import sys
 import textwrap
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import PurePath
 
 from silt.author.draft import Draft, DraftStream, Setting
@@ -113,7 +114,21 @@ def scalar(text: str, *, quoted: bool = False) -> str:
     """`text` as YAML reads it back: plain where that is safe, else in double quotes."""
     if not quoted and _PLAIN.fullmatch(text) and text.lower() not in _TAKEN:
         return text
-    return json.dumps(text, ensure_ascii=not text.isprintable())
+    return _in_quotes(text)
+
+
+def _in_quotes(text: str) -> str:
+    """In double quotes; what cannot be seen, and with it all that is not ASCII, as YAML escapes it.
+
+    JSON's escapes would not do: they cut a character beyond U+FFFF in two.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+
+    written, emitter = StringIO(), YAML()
+    emitter.width, emitter.allow_unicode = sys.maxsize, text.isprintable()
+    emitter.dump({"_": DoubleQuotedScalarString(text)}, written)
+    return written.getvalue().removeprefix("_: ").removesuffix("\n")
 
 
 def _literal(value: str) -> str:
