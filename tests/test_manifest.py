@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hostile import HEAD, hostile, large
 
 from silt.errors import Secret
 from silt.manifest import ManifestInvalid, expand, load, problems_text, show, static_streams
@@ -17,7 +18,6 @@ from silt.manifest.model import CursorRule, Schedule
 CORPUS = Path(__file__).parent / "manifests"
 VALID = sorted((CORPUS / "valid").glob("*.yaml"))
 INVALID = sorted((CORPUS / "invalid").glob("*.yaml"))
-HEAD = "version: 1\nsources: {plant: ./plant.db}\ntargets: {lake: ./lake}\n"
 
 
 def written(folder: Path, text: str, name: str = "m.yaml") -> Path:
@@ -90,63 +90,6 @@ def test_every_problem_at_once_in_order(tmp_path: Path):
 # --- files that are no manifest -------------------------------------------------------------------
 
 
-def hostile() -> dict[str, bytes]:
-    anchors = "".join(
-        f"x-{chr(98 + i)}: &{chr(98 + i)} [{','.join(['*' + chr(97 + i)] * 10)}]\n" for i in range(9)
-    )
-    return {
-        "alias bomb": f"x-a: &a [{','.join('x' * 10)}]\n{anchors}".encode(),
-        "10 MB": b"x-a: " + b"y" * 10_000_000,
-        "deep brackets": b"x-a: " + b"[" * 100_000,
-        "deep braces": b"x-a: " + b"{a: " * 100_000,
-        "deep indentation": "".join(f"{'  ' * i}a:\n" for i in range(2000)).encode(),
-        "itself": b"x-a: &a [*a]\n",
-        "UTF-16": HEAD.encode("utf-16"),
-        "latin-1": b"name: caf\xe9\n",
-        "NUL": b"version: 1\0\n",
-        "a SQLite file": b"SQLite format 3\0\x10\0\x01\x01\0@  \0\0",
-        "digits": b"version: " + b"9" * 100_000,
-        "bomb of maps": _bomb("{" + ",".join(f"k{i}: *%s" for i in range(10)) + "}").encode(),
-        "bomb of merges": _merges().encode(),
-        "chain of merges": ("x-0: &m0 {a0: 1}\n" + _chain(1500)).encode(),
-        "lines of brackets": b"x-a: " + b"[\n" * 100_000,
-        "dashes": b"x-a:\n  " + b"- " * 100_000,
-        "quotes": b"x-a: " + b"'\"\n" * 100_000,
-        "unknown keys": (
-            HEAD + "streams: {a: {" + ", ".join(f"wehre{i}: 1" for i in range(20_000)) + "}}"
-        ).encode(),
-        "duplicate keys": (HEAD + "streams:\n" + "  a:\n" * 40_000).encode(),
-        "many mistakes": (
-            HEAD + "streams:\n" + "".join(f"  t{i}: {{mode: apend}}\n" for i in range(9_000))
-        ).encode(),
-        "time zones": (HEAD + "streams:\n" + "".join(_zoned(i) for i in range(1_000))).encode(),
-        "open variables": (HEAD + "streams: {a: {where: '" + "${A:-" * 50_000 + "'}}").encode(),
-    }
-
-
-def _bomb(form: str) -> str:
-    """Nine anchors, each of which uses the one before ten times; `form` says how."""
-    lines = [f"x-{chr(98 + i)}: &{chr(98 + i)} {form.replace('%s', chr(97 + i))}\n" for i in range(9)]
-    return "x-a: &a {b: 1}\n" + "".join(lines)
-
-
-def _merges() -> str:
-    """Maps that each merge the ten before, over and over: 10 to the 60th merges, were they not remembered."""
-    lines = []
-    for i in range(60):
-        before = ", ".join(f"*m{j}" for j in range(max(0, i - 10), i))
-        lines.append(f"x-m{i}: &m{i} {{k{i}: 1, <<: [{before}]}}\n")
-    return "".join(lines)
-
-
-def _chain(length: int) -> str:
-    return "".join(f"x-{i}: &m{i} {{a{i}: 1, <<: *m{i - 1}}}\n" for i in range(1, length))
-
-
-def _zoned(i: int) -> str:
-    return f"  t{i}: {{columns: {{a: {{timezone: Europ/Berln{i}}}}}}}\n"
-
-
 MEASURED = """
 import json, resource, sys, time
 from pathlib import Path
@@ -168,7 +111,8 @@ print(json.dumps({"seen": seen, "kilobytes": resource.getrusage(resource.RUSAGE_
 
 def test_hostile_files_are_refused_soon_and_in_little_memory(tmp_path: Path):
     """A bomb, a huge file, a deep nest, bytes that are no text, thousands of mistakes: clear problems with
-    places in the file, in less than 2 s of CPU each, and 200 MB for all of them in one process.
+    places in the file, and 200 MB for all of them in one process.  An explosion takes minutes; how far
+    below 2 s each one is, `make bench` says.
     """
     for name, raw in hostile().items():
         (tmp_path / f"{name}.yaml").write_bytes(raw)
@@ -177,7 +121,7 @@ def test_hostile_files_are_refused_soon_and_in_little_memory(tmp_path: Path):
     assert set(told["seen"]) == set(hostile())
     for name, seen in told["seen"].items():
         assert seen["problems"], name
-        assert seen["seconds"] < 2, (name, seen["seconds"])
+        assert seen["seconds"] < 15, (name, seen["seconds"])
         ends = len(hostile()[name].splitlines()) + 1
         for line, column, message in seen["problems"]:
             assert 1 <= line <= ends, name
@@ -445,30 +389,6 @@ def test_the_one_table_of_a_flat_config(tmp_path: Path):
     assert expand(manifest, {}).problems == ()
 
 
-# --- speed ----------------------------------------------------------------------------------------
-
-VALIDATED = """
-import os, resource, sys
-from silt.cli import main
-try:
-    main()
-finally:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    print(used.ru_utime + used.ru_stime, file=sys.stderr)
-"""
-
-
-def test_five_hundred_streams_are_validated_in_a_second(tmp_path: Path):
-    """A cold `silt validate` of 4,000 lines takes less than 1 s of CPU, imports and all."""
-    stream = (
-        "  t{i}:\n    table: src_{i}\n    cursor: updated_at\n    into: x{i}\n    where: quality > {i}\n"
-        "    columns:\n      ts: {{rename: event_time, type: timestamp, format: iso}}\n    tags: [hot, b]\n"
-    )
-    path = written(tmp_path, HEAD + "streams:\n" + "".join(stream.format(i=i) for i in range(500)))
-    seconds = []
-    for _ in range(3):
-        code = [sys.executable, "-c", VALIDATED, "validate", str(path)]
-        done = subprocess.run(code, capture_output=True, text=True)
-        assert done.stdout == f"{path}: valid\n", done.stderr
-        seconds.append(float(done.stderr.split()[-1]))
-    assert min(seconds) < 1.0, seconds
+def test_five_hundred_streams_are_valid(tmp_path: Path):
+    """4,000 lines; `make bench` says in how many tenths of a second."""
+    assert len(static_streams(load(written(tmp_path, large(500)), env={}))) == 500

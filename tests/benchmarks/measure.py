@@ -14,7 +14,7 @@ from statistics import median
 
 
 class Failed(Exception):
-    """The command ended with another code than 0; the text is the end of what it wrote."""
+    """The command ended with another code than was wanted; the text is the end of what it wrote."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +38,8 @@ with open(sys.argv[1], "w") as told:
 """
 
 
-def run(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> Cost:
-    """Run `command` and wait for it; the peak covers the process and its children.
+def run(command: Sequence[str | Path], env: Mapping[str, str] | None = None, *, code: int = 0) -> Cost:
+    """Run `command` and wait for it to end with `code`; the peak covers the process and its children.
 
     Linux counts the parent's memory at the moment of the fork into a child's peak, so a small launcher
     forks it, whoever calls this.
@@ -51,11 +51,11 @@ def run(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> 
             env={**_environment(), **(env or {})},
             check=True,
         )
-        code, wall, cpu, peak = json.load(told)
+        ended, wall, cpu, peak = json.load(told)
         output.seek(0)
         text = output.read().decode(errors="replace")
-    if code:
-        raise Failed(f"{command[0]} ended with {code}:\n{text[-2000:]}")
+    if ended != code:
+        raise Failed(f"{command[0]} ended with {ended}:\n{text[-2000:]}")
     unit = 1 if sys.platform == "darwin" else 1024
     return Cost(wall=wall, cpu=cpu, peak=peak * unit / 1e6, output=text)
 
