@@ -1,4 +1,4 @@
-"""Manifests that attack: bombs, nests, bytes that are no text, thousands of mistakes; and a large good one."""
+"""Manifests that attack: bombs, nests, bytes that are no text, many mistakes; and a large good one."""
 
 from __future__ import annotations
 
