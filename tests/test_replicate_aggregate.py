@@ -229,6 +229,63 @@ def test_a_view_is_counted(site: Site) -> None:
     assert ran(site, NOON).batches == 0
 
 
+@pytest.fixture
+def texts(tmp_path: Path) -> Site:
+    """Times as texts of one format, ids that do not rise one by one; the last of two hours is open."""
+    made = Site(tmp_path)
+    made.sql("CREATE TABLE r (id INTEGER PRIMARY KEY, ts TEXT, v)", "CREATE INDEX r_ts ON r (ts)")
+    for number, clock in ((10, "00:10"), (100, "00:20"), (1000, "05:20")):
+        made.sql((TEXT, (number, f"2026-03-01T{clock}:00")))
+    hours = "aggregate: {time: ts, window: 1h, measures: {n: count(*)}}"
+    made.write(f"  w: {{table: r, {hours}}}\n")
+    ran(made, NOON - 7 * 3_600, 1)
+    return made
+
+
+TEXT = "INSERT INTO r (id, ts) VALUES (?, ?)"
+
+
+def counts(site: Site) -> list[tuple[int, int]]:
+    """(hour, rows) of each window."""
+    return sorted((r["window_start"].hour, r["n"]) for r in site.lake("w"))
+
+
+@pytest.mark.parametrize("text", ["2026-03-01 05:30:00", "2026-03-02T05:30:00+23:59", "2026-03-01T05:30Z"])
+@pytest.mark.parametrize("number", [15, 2000])
+def test_an_open_window_has_rows_of_any_spelling(texts: Site, text: str, number: int) -> None:
+    """Whatever their ids: the format that all texts had says nothing of those to come."""
+    texts.sql((TEXT, (number, text)), (TEXT, (18, "2026-03-01T05:40:00")))
+    assert ran(texts, NOON, 1).notes == ()
+    assert counts(texts) == [(0, 2), (5, 3)]
+
+
+def test_an_edit_of_a_time_in_an_open_window(texts: Site) -> None:
+    """The row is spelled in another way, and stays in its window."""
+    texts.sql("UPDATE r SET ts = replace(ts, 'T', ' ') WHERE id = 1000")
+    ran(texts, NOON, 1)
+    assert counts(texts) == [(0, 2), (5, 1)]
+
+
+def test_late_rows_with_low_ids_are_counted(texts: Site) -> None:
+    """Where ids do not rise one by one, once each; even one that is the least of all is no other table's."""
+    texts.sql((TEXT, (17, "2026-03-01T00:30:00")), (TEXT, (5, "2026-03-01 00:40:00")))
+    result = ran(texts, NOON, 1)
+    assert result.notes == ("app: 2 rows came after their window was written: they are in none (2 so far)",)
+    assert ran(texts, NOON, 0).notes == ()
+    texts.sql((TEXT, (6, "2026-03-01T05:50:00")))
+    assert "(3 so far)" in ran(texts, NOON, 0).notes[0]
+    assert counts(texts) == [(0, 2), (5, 1)]
+
+
+@pytest.mark.parametrize("value", [None, "soon", 7])
+def test_a_low_id_hides_no_row_without_a_time(texts: Site, value: object) -> None:
+    """Such a row stops the stream whatever its id."""
+    texts.sql((TEXT, (16, value)))
+    result = at(texts, NOON)
+    assert result.state == "failing"
+    assert "1 rows of r have no window: ts holds 1 " in str(result.error)
+
+
 # --- the manifest ---------------------------------------------------------------------------------
 
 

@@ -49,9 +49,9 @@ class Position:
     `written` counts rows written to the slice; `shaped` are (setting, digest, rows written before it) of
     what gave them their form: `where`, `<column>.expr`, `<column>.mask` (`plan.shaping`).
     Of an aggregate `key` is the end of its last window, as ISO text; `seen` the greatest rowid that was
-    there then (`counted`, where a table has no INTEGER PRIMARY KEY: how many rows lay before that end),
-    so that a late row is counted once; `late` is how many there were; `spelled` the one format that
-    all texts of its time have had, '' once there were several.
+    there then (`counted`, where a table has no INTEGER PRIMARY KEY or its ids do not rise one by one: how
+    many rows lay before that end), so that a late row is counted once; `late` is how many there were;
+    `spelled` the one format that all texts of its time have had, '' once there were several.
     """
 
     definition: tuple[str, ...]

@@ -15,7 +15,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from silt.errors import UserError
-from silt.shapes import Column, ColumnCensus, Value
+from silt.shapes import Column, ColumnCensus, TextShape, Value
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -404,6 +404,34 @@ def _is_real(match: re.Match[str]) -> bool:
 def base_format(form: str) -> str:
     """A format without the details of how its texts are written: `iso[T]` -> `iso`."""
     return form.partition("[")[0]
+
+
+_DAY_GLOB: Final = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
+_MINUTE_GLOB: Final = "[0-9][0-9]:[0-9][0-9]"
+
+
+def shape_of(form: str) -> TextShape | None:
+    """What every text of a format looks like, as GLOB patterns; None for the format of a number."""
+    if base_format(form) not in TEXT_FORMATS:
+        return None
+    base, _, detail = form.rstrip("]").partition("[")
+    if base == "date_text":
+        return TextShape(like=_DAY_GLOB)
+    moment = f"{_DAY_GLOB}{detail[:1] or '?'}{_MINUTE_GLOB}"
+    if base == "iso":
+        return TextShape(like=f"{moment}*[0-9]", unlike=("*+*", "???????????*-*", "*Z"))
+    offset = detail[1:]
+    if not offset.startswith("Z"):
+        return TextShape(like=f"{moment}*{offset}")
+    return TextShape(like=moment + _after_minutes(offset[1:]) + "Z")
+
+
+def _after_minutes(detail: str) -> str:
+    """What stands between the minutes and a Z: `m` nothing, `` seconds, `.n` seconds and n digits."""
+    if detail == "m":
+        return ""
+    digits = int(detail[1:]) if detail.startswith(".") else 0
+    return ":[0-9][0-9]" + ("." + "[0-9]" * digits if digits else "")
 
 
 def number_format(value: float) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from silt import types
 from silt.errors import Misfit, SchemaMoved
 from silt.manifest.model import Aggregate, Stream
 from silt.observe.look import (
@@ -23,7 +24,6 @@ from silt.observe.look import (
 )
 from silt.plan.model import Part
 from silt.plan.verdict import REBUILD, GoOn, Hold, ReRead, Restart, Verdict, Wait, definition, moved, verdict
-from silt.plan.window import shape_of
 from silt.position import Position
 from silt.shapes import Evidence, Extract, Order, Table, Windows
 from silt.source import evidence as ev
@@ -191,6 +191,8 @@ def _judged(
         return renamed
     if position is not None and _rewritten(position, evidence):
         return GoOn(note="every row seen before is gone from the table; the windows written stay")
+    if position is not None and position.counted is not None:
+        evidence = replace(evidence, low=None)  # rows are counted, whatever their rowid
     return verdict(under(position, base), evidence, base.extract.order, on_reset=stream.on_reset)
 
 
@@ -244,14 +246,19 @@ def _filled(
         seen=seen,
         before=key,
         after=horizon + round(MAX_SKEW * 1_000_000),
-        shape=shape_of(spelled) if spelled else None,
+        shape=types.shape_of(spelled) if spelled else None,
     )
     if what.format is None and news.rows:
         raise SchemaMoved("the table had no rows when it was planned", on=connection.path)
     if news.bad:
         raise _timeless(what, news, connection)
+    low = _beneath(found, connection, position, seen)
+    if low is not None and (low.strange or _more(position, low)):
+        everything = windows.news(connection, what, seen=None, before=key, after=horizon, shape=None)
+        if everything.bad:
+            raise _timeless(what, everything, connection)
     spelled = "" if news.odd else spelled
-    late, before = _late(found, position, news)
+    late, before = _late(found, position, news, low)
     what = replace(what, spelled=spelled, start=key, end=_closed(stream, what, horizon))
     batch = None
     if what.end is not None and (key is None or what.end > key):
@@ -295,8 +302,33 @@ def _greatest(found: Opening) -> int | None:
     return int(high[0] or 0) if high else 0
 
 
-def _late(found: Opening, position: Position | None, news: windows.News) -> tuple[int, int | None]:
+def _beneath(
+    found: Opening, connection: Connection, position: Position | None, seen: int | None
+) -> windows.Beneath | None:
+    """The rows whose rowid is not new, where ids do not rise with the rows; None where they do."""
+    table, greatest = found.what.table, _greatest(found)
+    if greatest is None:
+        return None
+    counted = position.counted if position and seen is not None else None
+    if counted is None and windows.risen(connection, table, seen=seen, low=found.evidence.low, high=greatest):
+        return None
+    if seen is None:
+        return windows.Beneath(before=0, strange=0)
+    return windows.beneath(connection, found.what, seen=seen, before=micros(position))
+
+
+def _more(position: Position | None, low: windows.Beneath) -> int:
+    """How many rows came in with a rowid that is not new, into windows that are over."""
+    before = position.counted if position else None
+    return 0 if before is None else max(0, low.before - before)
+
+
+def _late(
+    found: Opening, position: Position | None, news: windows.News, low: windows.Beneath | None
+) -> tuple[int, int | None]:
     """(rows that came into windows before the position, how many lie there now where rows are counted)."""
+    if low is not None:
+        return news.late + _more(position, low), low.before + news.late
     if found.base.extract.order is not None:
         return news.late, None
     before = position.counted if position else None
@@ -309,7 +341,7 @@ def _remembers(found: Opening, position: Position | None, before: int | None) ->
         return False
     if isinstance(found.verdict, Restart):
         return True
-    if before is not None:
+    if before is not None and found.base.extract.order is None:
         return position.counted is not None and before < position.counted
     greatest, reused = _greatest(found), not found.what.table.autoincrement
     return reused and greatest is not None and position.seen is not None and greatest < position.seen

@@ -16,8 +16,6 @@ from silt.plan.model import Part
 from silt.shapes import CursorChoice, Key, TextShape, Value
 
 _LEAST = -(2**63)
-_DAY = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
-_MINUTE = "[0-9][0-9]:[0-9][0-9]"
 
 
 def ceiling(part: Part, rule: CursorRule, now: float) -> Value:
@@ -106,28 +104,4 @@ def shape(part: Part) -> TextShape | None:
     Texts of one shape sort as the instants do (`types.text_format`).
     """
     form = part.cursor.time_format if part.cursor else None
-    return shape_of(form) if form else None
-
-
-def shape_of(form: str) -> TextShape | None:
-    """What every text of a format looks like; None for the format of a number."""
-    if types.base_format(form) not in types.TEXT_FORMATS:
-        return None
-    base, _, detail = form.rstrip("]").partition("[")
-    if base == "date_text":
-        return TextShape(like=_DAY)
-    moment = f"{_DAY}{detail[:1] or '?'}{_MINUTE}"
-    if base == "iso":
-        return TextShape(like=f"{moment}*[0-9]", unlike=("*+*", "???????????*-*", "*Z"))
-    offset = detail[1:]
-    if not offset.startswith("Z"):
-        return TextShape(like=f"{moment}*{offset}")
-    return TextShape(like=moment + _after_minutes(offset[1:]) + "Z")
-
-
-def _after_minutes(detail: str) -> str:
-    """What stands between the minutes and a Z: `m` nothing, `` seconds, `.n` seconds and n digits."""
-    if detail == "m":
-        return ""
-    digits = int(detail[1:]) if detail.startswith(".") else 0
-    return ":[0-9][0-9]" + ("." + "[0-9]" * digits if digits else "")
+    return types.shape_of(form) if form else None

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
 from silt import types
+from silt.source.questions import unlike
 
 FIRST: Final = -62_135_596_800_000_000
 LAST: Final = 253_402_300_799_999_999
@@ -255,22 +256,39 @@ def reach(
 ) -> list[SQL]:
     """Conditions that hold for every time in [start, end), and that an index on the column serves.
 
-    They let a little more through, never less.  `spelled` is the one format that all texts have, as
-    `types.text_format` tells them; '' where they have several: then two days more are read.
+    They let a little more through, never less.  Of texts they are whole days, since any may have another
+    separator or offset than the others; those of the one format that nearly all have (`spelled`, as
+    `types.text_format` tells them, or '') are then told by a comparison, which is quicker than their instant.
     """
-    bounds = (_raw(at, form, spelled, timezone, side) for at, side in ((start, -1), (end, 1)))
-    low, high = bounds
+    near = (_bounds(value, form, at, spelled, timezone, side) for at, side in ((start, -1), (end, 1)))
+    return [condition for conditions in near for condition in conditions]
+
+
+def _bounds(
+    value: SQL, form: str, at: int | None, spelled: str, timezone: str | None, side: int
+) -> list[SQL]:
+    if at is None or not FIRST <= at <= LAST:
+        return []
+    if form != TEXT:
+        raw = _raw(at, form, side)
+        return [] if raw is None else [_beyond(value, raw, side)]
+    day, clock = _days(at, side), _clocks(at, spelled, timezone, side)
+    shape = types.shape_of(spelled) if spelled else None
     return [
-        *([] if low is None else [value >= low]),
-        *([] if high is None else [value < high]),
+        *([] if day is None else [_beyond(value, _text(day), side)]),
+        *(
+            []
+            if clock is None or shape is None
+            else [sa.or_(_beyond(value, _text(clock), side), unlike(value, shape))]
+        ),
     ]
 
 
-def _raw(at: int | None, form: str, spelled: str, timezone: str | None, side: int) -> SQL | None:
-    if at is None or not FIRST <= at <= LAST:
-        return None
-    if form == TEXT:
-        return _raw_text(at, spelled, timezone, side)
+def _beyond(value: SQL, raw: SQL, side: int) -> SQL:
+    return value >= raw if side < 0 else value < raw
+
+
+def _raw(at: int, form: str, side: int) -> SQL | None:
     if form == "julian":
         return number(types.JULIAN_EPOCH + at / 86_400e6 + side * 1e-6)
     since, unit = types.epoch(form)
@@ -278,14 +296,20 @@ def _raw(at: int | None, form: str, spelled: str, timezone: str | None, side: in
     return number(made) if abs(made) < 2**63 else None
 
 
-def _raw_text(at: int, spelled: str, timezone: str | None, side: int) -> SQL | None:
-    """A minute further where one format sorts as the instants do; hours where clocks are set back."""
-    dates = types.base_format(spelled) == "date_text"
-    slack = timedelta(minutes=1) if timezone is None else timedelta(hours=4)
-    slack = timedelta(days=2) if dates or not spelled else slack
+def _days(at: int, side: int) -> str | None:
+    """A day off, since no clock is further from UTC; after the end one more: texts sort after their date."""
     try:
-        moment = _EPOCH + timedelta(microseconds=at) + side * slack
-        text = str(types.spell(moment, spelled or "date_text", timezone if spelled else None))
+        return (_EPOCH + timedelta(microseconds=at, days=2 if side > 0 else -1)).date().isoformat()
     except OverflowError:
         return None
-    return _text(text[:10] if dates or not spelled else text[:16])
+
+
+def _clocks(at: int, spelled: str, timezone: str | None, side: int) -> str | None:
+    """A minute off, where texts of a format sort as the instants do; hours where clocks are set back."""
+    if not spelled or types.base_format(spelled) == "date_text":
+        return None
+    slack = timedelta(minutes=1) if timezone is None else timedelta(hours=4)
+    try:
+        return str(types.spell(_EPOCH + timedelta(microseconds=at) + side * slack, spelled, timezone))[:16]
+    except OverflowError:
+        return None

@@ -278,6 +278,40 @@ def news(
     return News(rows=int(rows), bad=bad, nulls=nulls, late=late, future=future, odd=odd)
 
 
+def risen(connection: Connection, table: Table, *, seen: int | None, low: int | None, high: int) -> bool:
+    """Whether each rowid past `seen` (None: from `low` on) is taken: no row can come in below `high`."""
+    number_of = rowid(relation(table), table)
+    if low is None or number_of is None:
+        return True
+    first = low - 1 if seen is None else max(seen, low - 1)
+    counted = sa.select(sa.func.count()).select_from(relation(table)).where(number_of > number(first))
+    return int(connection.rows(counted)[0][0]) >= high - first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beneath:
+    """The rows with a rowid that is not new: `before` lie before the open windows, `strange` are no time."""
+
+    before: int
+    strange: int
+
+
+def beneath(connection: Connection, what: Windows, *, seen: int, before: int | None) -> Beneath:
+    """Rows up to rowid `seen`: all are counted, and only those of open windows are looked at."""
+    number_of = rowid(relation(what.table), what.table)
+    if number_of is None:
+        return Beneath(before=0, strange=0)
+    classes = ("'text'",) if what.format == TEXT else ("'integer'", "'real'")
+    known = sa.func.typeof(_time(what)).in_([sa.literal_column(name) for name in classes])
+    counts = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(known), number(0)))
+    upto = [number_of <= number(seen), *_filter(what)]
+    ((rows, timed),) = connection.rows(counts.select_from(relation(what.table)).where(*upto))
+    still = [number_of <= number(seen), *_within(replace(what, start=before, end=None))]
+    opened = sa.select(sa.func.count()).select_from(relation(what.table)).where(*still)
+    ((remaining,),) = connection.rows(opened)
+    return Beneath(before=int(rows) - int(remaining), strange=int(rows) - int(timed))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """Windows that one commit takes: up to `end`, `groups` rows made of `rows`; `last`: all complete ones."""
