@@ -229,6 +229,22 @@ def test_a_view_is_counted(site: Site) -> None:
     assert ran(site, NOON).batches == 0
 
 
+@pytest.mark.parametrize("table", [TABLE, TABLE.replace("id INTEGER PRIMARY KEY, ", "")])
+def test_a_renamed_file_of_a_glob_holds(tmp_path: Path, table: str) -> None:
+    """Under its new name every window would be sent again, whatever the key of the table."""
+    site = Site(tmp_path)
+    (tmp_path / "d").mkdir()
+    sql(tmp_path / "d" / "a.db", table, (INSERT, [("a", NOON - 30, 1.0), ("a", NOON - 90, 1.0)]))
+    write(site)
+    site.manifest.write_text(site.manifest.read_text().replace("./app.db", "./d/*.db"))
+    ran(site, NOON + 30, 2)
+    (tmp_path / "d" / "a.db").rename(tmp_path / "d" / "b.db")
+    result = at(site, NOON + 30)
+    assert result.state == "held"
+    assert "this very file was replicated as database 'a'" in str(result.error)
+    assert len(site.lake("w")) == 2
+
+
 @pytest.fixture
 def texts(tmp_path: Path) -> Site:
     """Times as texts of one format, ids that do not rise one by one; the last of two hours is open."""

@@ -222,7 +222,11 @@ def known(table: target.Table, plan: StreamPlan, *, manifest: str, node: str) ->
 
 
 def renamed_from(part: Part, connection: Connection, standing: Standing) -> Hold | None:
-    """A hold where file or rows are those of another database; asked once, before its first batch."""
+    """A hold where file or rows are those of another database; asked once, before its first batch.
+
+    Rows are known again by witnesses, which a part without an order has not.
+    """
+    order = part.extract.order
     file = identity(connection.path) if standing.known else None
     for other in standing.known:
         if other.manifest and other.database != part.database.name:
@@ -230,7 +234,7 @@ def renamed_from(part: Part, connection: Connection, standing: Standing) -> Hold
         same = file is not None and file.birth and other.position.file == astuple(file)
         if same and other.mine and other.position.rows:
             return renamed(other.database, "this very file was replicated")
-        if other.gone and other.position.definition == definition(order_of(part)):
+        if other.gone and order is not None and other.position.definition == definition(order):
             seen = ev.gather(connection, part.extract, other.position).sightings
             if mostly_there(seen):
                 what = other.database if not other.manifest else ""

@@ -185,10 +185,10 @@ def _judged(
         return Hold(
             why=moved(position.definition, pinned), rule="4.1", hint=f"undo the edit, or rebuild: {REBUILD}"
         )
-    if base.extract.order is None:
-        return GoOn()
     if (renamed := _renamed(base, connection, standing, pinned)) is not None:
         return renamed
+    if base.extract.order is None:
+        return GoOn()
     if position is not None and _rewritten(position, evidence):
         return GoOn(note="every row seen before is gone from the table; the windows written stay")
     if position is not None and position.counted is not None:
