@@ -475,6 +475,25 @@ def test_overwritten_by_another_manifest_holds(site: Site) -> None:
     assert "into" in result.error.hint
 
 
+@pytest.mark.parametrize("mode", ["append", "overwrite"])
+def test_two_manifests_of_one_name_do_not_share_a_table(site: Site, mode: str) -> None:
+    """Another database under the same names: held, also for the first of them after a reset by the second."""
+    for name in ("a", "b"):
+        sql(site.folder / f"{name}.db", "create table t(id integer primary key, v text)")
+        sql(site.folder / f"{name}.db", ("insert into t(v) values (?)", [(name,)] * 3))
+    streams = f"  t: {{mode: {mode}}}\n"
+    site.write(streams, source="./a.db")
+    ok(site, 3)
+    site.write(streams, source="./b.db")
+    result = held(site, "10", "rows of database a")
+    assert "a `name` of its own" in result.error.hint
+    site.reset("t")
+    ok(site, 3)
+    site.write(streams, source="./a.db")
+    held(site, "10", "rows of database b")
+    assert {row["v"] for row in site.lake("t")} == {"b"}
+
+
 def test_new_database_of_a_glob_whose_slices_were_given_up(site: Site) -> None:
     """`lineage: none`: the positions of the stream's other databases explain the rows that are there."""
     ddl = "create table t(id integer primary key, v text)"

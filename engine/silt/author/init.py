@@ -22,13 +22,19 @@ _EXPLAINED = {
 
 def text(draft: Draft) -> str:
     """The manifest.  Deterministic; every name is written so that YAML and silt read it back."""
-    lines = [*_head(draft), "version: 1", "", "sources:"]
+    lines = [*_head(draft), "version: 1", *_name(draft), "", "sources:"]
     lines += [f"  {scalar(o.name)}: {scalar(_literal(o.path), quoted=True)}" for o in draft.origins]
     lines += ["targets:", "  lake: ./lake   # beside this file; s3://bucket/path works the same way", ""]
     lines += ["streams:"]
     for stream in draft.streams:
         lines += [*([""] if stream is not draft.streams[0] else []), *_stream(stream)]
     return "\n".join([*lines, *_left_out(draft)]) + "\n"
+
+
+def _name(draft: Draft) -> Iterator[str]:
+    """Two manifests of one name that share a lake would take each other's rows for their own."""
+    name = scalar(_literal(draft.origins[0].name))
+    yield f"name: {name}   # with the node, the identity of every position: choose it once"
 
 
 def summary(draft: Draft) -> str:

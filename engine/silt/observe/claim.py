@@ -14,26 +14,33 @@ from silt.position import decode, parse_app
 def unclaimed(table: target.Table, plan: StreamPlan, table_plan: TablePlan) -> dict[str, Held]:
     """By app, the databases without a position that find rows in their slice (DESIGN 10).
 
-    In a slice that several databases fill, the positions of any of them explain the rows.  Raises
-    `Held` where no database is left, before anything is changed: a stranger's table is not even given
-    columns.
+    A reset leaves an empty position, and an empty slice.  In a slice that several databases fill, the
+    positions of any of them explain the rows.  Raises `Held` where no database is left, before anything is
+    changed: a stranger's table is not even given columns.
     """
     if table_plan.shared:
         return {}
-    fresh = [part for part in table_plan.parts if table.position(part.app)[0] == 0]
-    if table_plan.pooled and fresh and _known_to(table, fresh[0]):
+    fresh = [part for part in table_plan.parts if not table.position(part.app)[1]]
+    known = _known_to(table, fresh[0]) if fresh else ()
+    if table_plan.pooled and known:
         return {}
-    found = {part.app: _unclaimed(table, plan, part) for part in fresh if holds_rows(table, part.slice)}
+    found = {
+        part.app: _unclaimed(table, plan, part, known) for part in fresh if holds_rows(table, part.slice)
+    }
     if found and len(found) == len(table_plan.parts):
         raise next(iter(found.values()))
     return found
 
 
-def _known_to(table: target.Table, part: Part) -> bool:
-    """Whether another database of the part's stream has a position in the table."""
+def _known_to(table: target.Table, part: Part) -> tuple[str, ...]:
+    """The databases of the part's stream that have a position in the table."""
     mine = owner(part)
-    apps = (parse_app(name) for name in table.txns)
-    return any(app is not None and (app.manifest, app.node, app.stream) == mine for app in apps)
+    apps = {name: parse_app(name) for name in table.txns}
+    return tuple(
+        app.database
+        for name, app in apps.items()
+        if app is not None and (app.manifest, app.node, app.stream) == mine and table.position(name)[1]
+    )
 
 
 def owner(part: Part) -> target.Owner:
@@ -88,7 +95,18 @@ def predicate(owned: Slice) -> target.Predicate | None:
     return target.Predicate(equals=owned.equals) if owned.equals else None
 
 
-def _unclaimed(table: target.Table, plan: StreamPlan, part: Part) -> Held:
+def _unclaimed(table: target.Table, plan: StreamPlan, part: Part, known: tuple[str, ...]) -> Held:
+    others = [name for name in known if name not in plan.found]
+    if others:
+        return Held(
+            f"the slice holds the rows of database {', '.join(others)}, by a stream of the same name, node "
+            "and manifest's name",
+            rule="10",
+            on=table.uri,
+            why=f"stream {plan.stream.name}, database {part.database.name}",
+            hint="give this manifest a `name` of its own and another `into`; or, where the file was renamed, "
+            "name it back: `silt reset` would remove those rows",
+        )
     return Held(
         "the slice already holds rows, but no position says where they came from",
         rule="10",
