@@ -23,10 +23,10 @@ def database(tmp_path: Path) -> Path:
     return tmp_path / "a.db"
 
 
-def tried(database: Path, where: str) -> None:
+def tried(database: Path, where: str, *, append: bool = True) -> None:
     with connect(str(database), busy_timeout=1.0) as connection:
         (table,) = (t for t in reflect(connection) if t.name == "t")
-        check(connection, table, where)
+        check(connection, table, where, append=append)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,7 @@ def tried(database: Path, where: str) -> None:
         "[odd name] = 1 or `v` = 'x'",
         'id in (select "w" from u)',
         "v = '日本'",
+        "v = 'now' or date(v) > '2026-01-01' or date(v, 'localtime') > '2026-01-01'",
     ],
 )
 def test_conditions_pass(database: Path, where: str) -> None:
@@ -64,6 +65,11 @@ def test_conditions_pass(database: Path, where: str) -> None:
         ("id >", "syntax error"),
         ("count(*) > 1", "misuse of aggregate"),
         ("", "syntax error"),
+        ("id % 2 = random() % 2", "random() is another value each time"),
+        ("v > datetime('now', '-1 day')", "datetime() of now would take or leave the same row"),
+        ("v > unixepoch('subsec')", "unixepoch() of now would"),
+        ("v < CURRENT_TIMESTAMP", "current_timestamp would"),
+        ("id in (select w from u where w > unixepoch())", "unixepoch() of now would"),
     ],
 )
 def test_what_is_no_condition_is_refused(database: Path, where: str, why: str) -> None:
@@ -72,3 +78,11 @@ def test_what_is_no_condition_is_refused(database: Path, where: str, why: str) -
         tried(database, where)
     assert why in caught.value.what
     assert caught.value.setting == "where"
+
+
+def test_a_condition_on_the_clock_is_for_overwrite(database: Path) -> None:
+    """What is replaced whole may be a window that moves; chance would replace it every cycle."""
+    tried(database, "v > datetime('now', '-1 day')", append=False)
+    with pytest.raises(UserError) as caught:
+        tried(database, "id > random()", append=False)
+    assert "random() is another value" in caught.value.what

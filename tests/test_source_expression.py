@@ -45,6 +45,10 @@ def tried(database: Path, expr: str) -> None:
         "v in ('a', 'b')",
         "now",
         "max(id, 1)",
+        "v = 'subsec'",
+        "unixepoch(ts, 'subsec')",
+        "strftime('%f', ts, 'subsecond')",
+        "unixepoch(datetime(ts, 'subsec'))",
     ],
 )
 def test_expressions_pass(database: Path, expr: str) -> None:
@@ -81,7 +85,12 @@ def test_expressions_pass(database: Path, expr: str) -> None:
         ("date()", "date() of now"),
         ("strftime('%s')", "strftime() of now"),
         ("julianday('NOW') - julianday(ts)", "julianday() of now"),
-        ("datetime(ts, 'localtime')", "datetime() of now or of local time"),
+        ("datetime(ts, 'localtime')", "datetime() of local time"),
+        ("unixepoch('subsec')", "unixepoch() of now"),
+        ("datetime( ('SUBSECOND') )", "datetime() of now"),
+        ("strftime('%f', 'subsec')", "strftime() of now"),
+        ("julianday(ts) - julianday('subsec', '+1 day')", "julianday() of now"),
+        ("timediff(ts, 'subsec')", "timediff() of now"),
     ],
 )
 def test_what_is_no_steady_expression_is_refused(database: Path, expr: str, why: str) -> None:

@@ -23,9 +23,9 @@ def database(tmp_path: Path) -> Path:
     return tmp_path / "app.db"
 
 
-def derived(database: Path, query: str):
+def derived(database: Path, query: str, *, append: bool = False):
     with connect(str(database), busy_timeout=1.0) as connection:
-        table = derive(connection, "q", query)
+        table = derive(connection, "q", query, append=append)
         return table, connection.rows(_all(table))
 
 
@@ -93,6 +93,14 @@ def test_plain_columns_keep_their_declared_type(database: Path) -> None:
         ("SELECT my_function(id) FROM t", "no such function: my_function"),
         ("SELECT id FRM t WHERE", "syntax error"),
         ("SELECT id, v AS ID FROM t", "two columns of `query` are called 'id'"),
+        ("SELECT id, random() AS r FROM t", "random() is another value each time"),
+        ("SELECT id FROM t WHERE id IN (SELECT abs(Random()) FROM t)", "random() is another value each time"),
+        ("SELECT hex(randomblob(4)) AS x", "randomblob() is another value each time"),
+        ("SELECT id, datetime('now') AS at FROM t", "datetime() of now makes another result"),
+        ("SELECT id FROM t WHERE at > date(\"now\", '-1 day')", "date() of now makes another result"),
+        ("SELECT unixepoch('subsec') AS at", "unixepoch() of now makes another result"),
+        ("SELECT id, current_timestamp AS at FROM t", "current_timestamp makes another result"),
+        ("SELECT datetime(at, 'localtime') AS at FROM t", "datetime() of local time makes another result"),
     ],
 )
 def test_what_is_no_select_is_refused(database: Path, query: str, why: str) -> None:
@@ -102,6 +110,36 @@ def test_what_is_no_select_is_refused(database: Path, query: str, why: str) -> N
     assert why in caught.value.what
     assert caught.value.setting == "query"
     assert sql(database, "SELECT count(*) FROM t") == [(2,)]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT id, v FROM t ORDER BY at DESC LIMIT 2",
+        "WITH n AS (SELECT id FROM t) SELECT id FROM n limit 1 offset 1",
+        "SELECT id FROM t UNION ALL SELECT id + 10 FROM t LIMIT 3",
+    ],
+)
+def test_a_limit_is_refused_for_append(database: Path, query: str) -> None:
+    """Rows that come later push others out, which no position would count; what is replaced may be cut."""
+    with pytest.raises(UserError) as caught:
+        derived(database, query, append=True)
+    assert "`query` has a LIMIT, and mode append would miss the rows" in caught.value.what
+    assert caught.value.setting == "query"
+    derived(database, query)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        'SELECT id, (SELECT k FROM "odd ""name" LIMIT 1) AS k FROM t',
+        "SELECT id, ' limit 1' AS \"limit\" FROM t -- LIMIT 2",
+        "WITH changes(id) AS (SELECT id FROM t) SELECT id, date(id) AS d, 'now' AS w FROM changes",
+    ],
+)
+def test_what_only_looks_like_it_passes(database: Path, query: str) -> None:
+    """A LIMIT within, names and texts that are spelled like a word of SQL's."""
+    derived(database, query, append=True)
 
 
 def test_an_edit_is_another_query() -> None:
@@ -205,6 +243,17 @@ def test_an_error_says_where_it_is_written(site: Site) -> None:
     result = site.one()
     assert "no such column: nope" in str(result.error)
     assert (result.place.line, result.place.column) == (9, 12)
+
+
+@pytest.mark.parametrize("mode", ["overwrite", "append, cursor: id"])
+def test_a_query_of_chance_is_refused_at_plan(site: Site, mode: str) -> None:
+    """It would be written anew every cycle, or never found again: nothing is written, and it says where."""
+    site.write(f"  q: {{query: 'select id, random() r from readings', mode: {mode}}}\n")
+    result = site.one()
+    assert result.state == "failing"
+    assert "random() is another value each time" in str(result.error)
+    assert (result.place.line, result.place.column) == (7, 14)
+    assert not (site.folder / "lake" / "q").exists()
 
 
 def test_no_row_shows_no_type(site: Site) -> None:

@@ -424,3 +424,41 @@ def test_columns_of_a_query_are_computed_and_masked_alike(site: Site) -> None:
     assert {tuple(row.values()) for row in site.lake("q")} == {
         (id_, sha(v), v, "V", f"{v}{id_}") for id_, v in site.sql("select id, v from t where id > 5")
     }
+
+
+QUERY = "select id, v, v as w, ts || v as c, upper(v) as loud, id * 2 as twice from t"
+
+
+def test_plan_tells_of_a_query_that_computes_past_a_mask(site: Site) -> None:
+    """One note a column that shows what a masked or unselected one holds; none where it has its own mask."""
+    filled(site, 3)
+    columns = f"columns: {{v: {{{SALTED}}}, loud: {{mask: redact}}}}"
+    site.write(f'  q: {{query: "{QUERY}", mode: overwrite, {columns}}}\n')
+    said = "is computed from v, which is masked: it shows what v holds"
+    assert notes(site) == [f"w {said}", f"c {said}"]
+    site.write(f"  q: {{query: \"{QUERY}\", mode: overwrite, select: ['*', '-v', '-w', '-loud']}}\n")
+    assert notes(site) == ["c is computed from v, which is not selected: it shows what v holds"]
+    site.write(f'  q: {{query: "{QUERY}", mode: overwrite}}\n')
+    assert notes(site) == []
+
+
+def test_plan_tells_of_an_expression_past_a_mask(site: Site) -> None:
+    """The same of `expr`: over a masked column, over one left out; a text that spells its name is none."""
+    filled(site, 3)
+    made = "a: {expr: \"t.V || 'x'\"}, b: {expr: \"ts || 'v'\"}, c: {expr: v, mask: redact}, d: {expr: doc}"
+    site.write(f"  t: {{select: ['*', '-doc'], columns: {{v: {{{SALTED}}}, {made}}}}}\n")
+    assert notes(site) == [
+        "a is computed from v, which is masked: it shows what v holds",
+        "d is computed from doc, which is not selected: it shows what doc holds",
+    ]
+
+
+def test_a_misfit_of_what_is_computed_past_a_mask_tells_no_value(site: Site) -> None:
+    """The lake would show it by its author's will; a message is no place for it."""
+    filled(site, 3)
+    columns = f"{{v: {{{SALTED}}}, c: {{type: bigint}}}}"
+    site.write(f'  q: {{query: "{QUERY}", mode: overwrite, columns: {columns}}}\n')
+    failed = site.one()
+    assert failed.state == "failing"
+    assert "q.c holds text" in failed.error.what
+    assert "v0" not in str(failed.error) + str(failed.error.why) + str(failed.error.hint)

@@ -21,7 +21,7 @@ def derived(stream: Stream, connection: Connection, table: Table | None, recorde
     Raises `UserError` for SQL that is none.
     """
     if stream.query is not None:
-        return query.derive(connection, stream.name, stream.query)
+        return query.derive(connection, stream.name, stream.query, append=stream.mode == "append")
     if table is None:
         raise ValueError(f"{stream.name}: neither a table nor a query")
     if stream.aggregate is None:
@@ -33,7 +33,7 @@ def _aggregated(
     stream: Stream, rule: Aggregate, connection: Connection, table: Table, recorded: tuple[str, ...]
 ) -> Table:
     if stream.where is not None:
-        condition.check(connection, table, stream.where)
+        condition.check(connection, table, stream.where, append=True)
     what = Windows(
         table=table,
         time=rule.time,

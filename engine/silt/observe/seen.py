@@ -283,7 +283,7 @@ def _examine(
         table = relation.derived(stream, connection, named, recorded)
         with wrong:
             if stream.where is not None and table.windows is None:
-                condition.check(connection, table, stream.where)
+                condition.check(connection, table, stream.where, append=stream.mode == "append")
         expressions = tuple((rule.name, rule.expr) for rule in stream.columns if rule.expr is not None)
         for name, expr in expressions:
             with wrong:

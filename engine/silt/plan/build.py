@@ -10,6 +10,7 @@ from silt.errors import Held, SiltError, UserError, Wrong
 from silt.manifest.model import Stream
 from silt.manifest.problems import did_you_mean
 from silt.plan.cursor import check_exposed, check_rowid, settle
+from silt.plan.exposure import exposed
 from silt.plan.fields import (
     LINEAGE,
     build_fields,
@@ -67,7 +68,7 @@ def build(seen: Seen) -> StreamPlan:
         state=state_of(broken[0]) if broken else "ok",
         cursor=settled[0].choice,
         tables=tuple(table for table, _ in filter(None, tables)),
-        notes=tuple(dict.fromkeys((*_missing(seen), *(note for _, note in filter(None, tables) if note)))),
+        notes=tuple(dict.fromkeys(_notes(seen, tuple(filter(None, tables))))),
         error=broken[0] if broken else None,
         also=tuple(broken[1:]),
         found=tuple(d.database.name for d in seen.databases),
@@ -125,6 +126,14 @@ def _waiting(seen: Seen, note: str, broken: Sequence[SiltError]) -> StreamPlan:
 def _missing(seen: Seen) -> tuple[str, ...]:
     lacking = [d.database.name for d in seen.databases if d.table is None and d.error is None]
     return (f"no table {seen.stream.table!r} in {', '.join(lacking)}",) if lacking else ()
+
+
+def _notes(seen: Seen, tables: Sequence[tuple[TablePlan, str]]) -> Iterator[str]:
+    yield from _missing(seen)
+    yield from (note for _, note in tables if note)
+    for table, _ in tables:
+        for part in table.parts:
+            yield from exposed(part.extract.fields, part.extract.table)
 
 
 def _check_names(seen: Seen, readable: Sequence[SeenDatabase]) -> None:

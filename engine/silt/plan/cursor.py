@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from silt.errors import Held, UserError
+from silt.plan.exposure import hidden
 from silt.plan.verdict import REBUILD, definition, moved
 from silt.shapes import CursorChoice, Field, Order, Table
 
@@ -35,7 +36,7 @@ def check_exposed(order: Order, fields: tuple[Field, ...], table: Table) -> None
     Raises `UserError`.
     """
     for name in (c for c in order.columns if c != table.rowid):
-        if how := _hidden(name, fields):
+        if how := hidden(name, fields):
             raise UserError(
                 f"cursor column {name} is {how}, yet its values would stand in the position",
                 hint="take it as it is, or declare another cursor; `mode: overwrite` needs none",
@@ -47,17 +48,9 @@ def check_rowid(fields: tuple[Field, ...], table: Table) -> None:
     """`lineage: [rowid]` would show a key that is left out or masked.  Raises `UserError`."""
     name = table.rowid_alias
     shown = any(field.lineage == "rowid" for field in fields)
-    if shown and name is not None and (how := _hidden(name, fields)):
+    if shown and name is not None and (how := hidden(name, fields)):
         raise UserError(
             f"lineage rowid would show {name}, which is {how}: in {table.name} they are the same",
             hint="take `rowid` out of `lineage`, or the column as it is",
             setting="lineage",
         )
-
-
-def _hidden(name: str, fields: tuple[Field, ...]) -> str:
-    """How a source column is kept from the lake: `masked`, `not selected`; `` where it is not."""
-    found = [field for field in fields if field.source == name]
-    if not found:
-        return "not selected"
-    return "masked" if any(field.mask is not None for field in found) else ""

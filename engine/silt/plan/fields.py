@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from silt import types
 from silt.errors import UserError, Wrong
 from silt.manifest.model import ColumnRule, Stream
+from silt.plan.exposure import all_hidden, computed_from
 from silt.plan.formats import Formats, settled
 from silt.plan.model import LakeColumn, Seen, SeenDatabase, SeenLake
 from silt.shapes import Column, ColumnCensus, Field, Table, ascii_lower
@@ -448,9 +449,8 @@ def for_database(
 ) -> tuple[Field, ...]:
     """`fields` as one database can fill them: a column that it lacks arrives NULL."""
     found = [_or_null(field, table, formats.get(field.name, field.format)) for field in fields]
-    shown = {field.source for field in found if field.mask is None}
-    hidden = [ascii_lower(c.name) for c in table.columns if c.name not in shown]
-    return tuple(_guarded(field, hidden) for field in found)
+    kept = all_hidden(found, table)
+    return tuple(replace(field, private=_is_private(field, kept, table)) for field in found)
 
 
 def _or_null(field: Field, table: Table, form: str | None) -> Field:
@@ -464,7 +464,8 @@ def _or_null(field: Field, table: Table, form: str | None) -> Field:
     return replace(field, source=column.name, declared=column.declared, strict=table.strict, format=form)
 
 
-def _guarded(field: Field, hidden: Sequence[str]) -> Field:
-    """`field` marked private where its values are masked, or computed of what the lake does not show."""
+def _is_private(field: Field, kept: Collection[str], table: Table) -> bool:
+    """Whether its values are masked, or computed of what the lake does not show: rather once too often."""
     said = ascii_lower(field.expr or "")
-    return replace(field, private=field.mask is not None or any(name in said for name in hidden))
+    mentioned = any(ascii_lower(name) in said for name in kept) if said else False
+    return field.mask is not None or mentioned or bool(computed_from(field, kept, table))

@@ -18,6 +18,7 @@ from silt.errors import UserError
 from silt.shapes import Table, ascii_lower
 from silt.source.open import Connection, Refused
 from silt.source.statement import compiled, relation, written
+from silt.source.steady import chance, clock
 
 _TOKEN: Final = re.compile(
     r"--[^\n]*|/\*.*?(?:\*/|$)|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|\[[^\]]*\]"
@@ -28,10 +29,22 @@ _NO_SUCH: Final = re.compile(r"no such (column|function): (\S+)")
 _ROWIDS: Final = ("rowid", "_rowid_", "oid")
 
 
-def check(connection: Connection, table: Table, where: str) -> None:
-    """Raise `UserError` unless `where` is one condition over `table`."""
+def check(connection: Connection, table: Table, where: str, *, append: bool) -> None:
+    """Raise `UserError` unless `where` is one condition over `table`; to `append`, one without the clock."""
     if why := objection(where) or text_by_mistake(where, table):
         raise UserError(f"`where` is not one condition: {why}", on=where, setting="where")
+    found = tokens(where)
+    if why := chance(found):
+        raise UserError(f"`where` is refused: {why}", on=where, setting="where")
+    if append and (of_now := clock(found, local=False)):
+        raise UserError(
+            f"`where` is refused: {of_now} would take or leave the same row at another time, "
+            "and mode append reads each row once",
+            on=where,
+            hint="`cursor: {column: ..., initial_value: ...}` says from where on rows are read; "
+            "a window that moves with the clock is for `mode: overwrite`",
+            setting="where",
+        )
     statement = sa.select(sa.literal(1)).select_from(relation(table)).where(written(where)).limit(0)
     try:
         connection.names(*compiled(statement))

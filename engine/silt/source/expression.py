@@ -7,7 +7,7 @@ by several statements, on two paths, and after a crash once more.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -19,13 +19,9 @@ from silt.source.census import census
 from silt.source.condition import meant, objection, said, text_by_mistake, tokens
 from silt.source.open import Connection, Refused
 from silt.source.statement import compiled, relation, written
+from silt.source.steady import chance, clock
 
-_CHANCE: Final = ("random", "randomblob", "changes", "total_changes", "last_insert_rowid")
-_NOW: Final = ("current_timestamp", "current_date", "current_time")
-_TIMES: Final = {"date": 0, "time": 0, "datetime": 0, "julianday": 0, "unixepoch": 0, "timediff": 0,
-          "strftime": 1}  # fmt: skip
-"""SQLite's functions of time and how many arguments they have before they mean now."""
-_HERE_AND_NOW: Final = ("'now'", "'localtime'", "'utc'")
+_OF_THE_READ: Final = "tells when and where it is read (for that: `lineage: [loaded_at]`)"
 
 
 def check(connection: Connection, table: Table, name: str, expr: str) -> None:
@@ -62,48 +58,15 @@ def blame(connection: Connection, table: Table, sample: int, expressions: Sequen
 
 def unsteady(expr: str) -> str:
     """Why the expression is not of its row alone, or not the same each time; `` where it is."""
-    found = [token.lower() for token in tokens(expr) if not token.startswith(("--", "/*"))]
-    if "select" in found or _of_table(found):
+    found = tokens(expr)
+    folded = [token.lower() for token in found if not token.startswith(("--", "/*"))]
+    if "select" in folded or _of_table(folded):
         return "a subquery reads other rows, which change while this one stays"
-    if word := next((t for t in found if t in _NOW), None):
-        return f"{word} {_OF_THE_READ}"
-    for function, arguments in _calls(found):
-        if function in _CHANCE:
-            return f"{function}() is another value each time"
-        if function in _TIMES and (len(arguments) <= _TIMES[function] or _is_now(arguments)):
-            return f"{function}() of now or of local time {_OF_THE_READ}"
-    return ""
-
-
-_OF_THE_READ: Final = "tells when and where it is read (for that: `lineage: [loaded_at]`)"
+    if of_now := clock(found):
+        return f"{of_now} {_OF_THE_READ}"
+    return chance(found)
 
 
 def _of_table(found: Sequence[str]) -> bool:
     """Whether it says `x IN some_table`."""
     return any(a == "in" and b != "(" for a, b in pairwise(found))
-
-
-def _calls(found: Sequence[str]) -> Iterator[tuple[str, list[list[str]]]]:
-    """Every function called, with the tokens of each of its arguments."""
-    for place in range(len(found) - 1):
-        if found[place + 1] == "(":
-            yield found[place].strip('"`[]'), _arguments(found[place + 2 :])
-
-
-def _arguments(found: Sequence[str]) -> list[list[str]]:
-    """The arguments up to the parenthesis that closes; none where there is nothing."""
-    arguments: list[list[str]] = [[]]
-    depth = 0
-    for token in found:
-        depth += (token == "(") - (token == ")")
-        if depth < 0:
-            break
-        if token == "," and depth == 0:
-            arguments.append([])
-        else:
-            arguments[-1].append(token)
-    return [] if arguments == [[]] else arguments
-
-
-def _is_now(arguments: Sequence[Sequence[str]]) -> bool:
-    return any(token in _HERE_AND_NOW for argument in arguments for token in argument)

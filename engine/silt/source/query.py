@@ -16,9 +16,10 @@ import sqlalchemy as sa
 from silt.errors import UserError
 from silt.shapes import Column, Table, ascii_lower
 from silt.source.clone import result_types
-from silt.source.condition import objection, said
+from silt.source.condition import objection, said, tokens
 from silt.source.open import Refused
 from silt.source.statement import compiled, relation
+from silt.source.steady import chance, clock
 
 if TYPE_CHECKING:
     from silt.source.open import Connection
@@ -30,15 +31,25 @@ _FIRST_WORD: Final = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*(?P<word>\w+
 _SECOND: Final = re.compile(r"(.+):\d+", re.DOTALL)
 _COMPUTED: Final = ("", "NUM")
 """What SQLite calls a computed column, before and since 3.41."""
+_NOW_BY_MISTAKE: Final = ('"now"', '"subsec"', '"subsecond"')
 
 
-def derive(connection: Connection, name: str, query: str) -> Table:
+def derive(connection: Connection, name: str, query: str, *, append: bool) -> Table:
     """The relation of `query`, called `name`: its columns, with a declared type where one is a plain column.
 
-    Raises `UserError` unless `query` is one SELECT over the database.
+    Raises `UserError` unless `query` is one SELECT over the database, which says the same when it is asked
+    again; to `append`, one that takes no part of its rows.
     """
     if why := _objection(query):
         raise UserError(f"`query` is not one SELECT: {why}", on=query, setting="query")
+    _check_steady(query)
+    if append and _is_limited(query):
+        raise UserError(
+            "`query` has a LIMIT, and mode append would miss the rows that it cuts off",
+            on=query,
+            hint="leave it out: the position says what is new; or `mode: overwrite`",
+            setting="query",
+        )
     names = _names(connection, name, query)
     _check_distinct(names, query)
     declared = result_types(connection, query)
@@ -59,6 +70,32 @@ def _objection(query: str) -> str:
     if word.lower() not in ("select", "with"):
         return f"it begins with {word}"
     return objection(query)
+
+
+def _check_steady(query: str) -> None:
+    """A result that is another one each time would be written each cycle, or never found again."""
+    # SQLite takes "now" for a text where no column has that name
+    found = tuple(f"'{t[1:-1]}'" if t.lower() in _NOW_BY_MISTAKE else t for t in tokens(query))
+    if why := chance(found):
+        raise UserError(f"`query` is refused: {why}", on=query, setting="query")
+    if of_now := clock(found):
+        raise UserError(
+            f"`query` is refused: {of_now} makes another result each time it is read",
+            on=query,
+            hint="a window that moves with the clock: `mode: overwrite` with a `where`; "
+            "when a row was read: `lineage: [loaded_at]`",
+            setting="query",
+        )
+
+
+def _is_limited(query: str) -> bool:
+    """Whether its outermost SELECT has a LIMIT."""
+    depth = 0
+    for token in tokens(query):
+        depth += (token == "(") - (token == ")")
+        if depth == 0 and token.lower() == "limit":
+            return True
+    return False
 
 
 def _names(connection: Connection, name: str, query: str) -> tuple[str, ...]:
