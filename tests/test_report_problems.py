@@ -34,6 +34,18 @@ def test_mark_stands_under_its_character_behind_tabs_and_wide_letters():
     assert problems.text([odd])[2] == "      | \t      ^"
 
 
+def test_long_line_is_cut_around_its_mark():
+    """Of 40 kB in one line the neighbourhood is shown, `..` where it is cut, the mark under its character."""
+    for index in (0, 30, 20_000, 39_999):
+        line = "x" * index + "!" + "x" * (39_999 - index)
+        long = Problem(file="a", line=1, column=index + 1, pointer="", message="m", source_line=line)
+        _, shown, mark = problems.text([long])
+        assert shown[mark.index("^")] == "!"
+        assert len(shown) <= len("    1 | ") + problems.EXCERPT + 2 * len("..")
+        assert shown.startswith("    1 | ..") == (index > 38)
+        assert shown.endswith("..") == (index < 39_999)
+
+
 def test_problem_without_a_line_names_the_file_only():
     """A file that cannot be read has no place in it."""
     assert problems.text([MISSING]) == ["shop.yaml: cannot be read: no such file"]

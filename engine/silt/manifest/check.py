@@ -105,6 +105,9 @@ def _takes(branch: Schema, kind: str) -> bool:
 def _explained(document: Document, error: Any, schema: Schema) -> Iterator[tuple[Problem | None, Path]]:
     """Each problem of an error, and the path that is not to be used further."""
     path: Path = tuple(error.absolute_path)
+    if error.validator in ("minItems", "minProperties") and _written(document, path):
+        yield None, path  # it is empty because what stands in it was refused, which has been said
+        return
     known = list(error.schema.get("properties", {}))
     if error.validator == "additionalProperties":
         for key in _unknown(error, known):
@@ -120,6 +123,11 @@ def _explained(document: Document, error: Any, schema: Schema) -> Iterator[tuple
     else:
         message, hint = _sentence(document, error, path)
         yield document.problem(path, message, hint), path
+
+
+def _written(document: Document, path: Path) -> bool:
+    """Whether the map or list at `path` has something in it, as its writer wrote it."""
+    return any(held[:-1] == path for held in document.marks if held)
 
 
 def _unknown(error: Any, known: list[str]) -> list[str]:

@@ -77,6 +77,11 @@ class Document:
             path = path[:-1]
         return self.marks[path]
 
+    def holds(self, path: Path) -> bool:
+        """Whether a value is written at `path`, be it what it may."""
+        mark = self.marks.get(path)
+        return mark is not None and (not mark.plain or typed(mark.text) is not None)
+
     def place(self, path: Path) -> Place:
         """Where the value at `path` stands."""
         mark = self.mark(path)

@@ -92,10 +92,14 @@ class Tie:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stacked:
-    """Every setting that something sets, by slot; and the ties that matter."""
+    """Every setting that something sets, by slot; and the ties that matter.
+
+    `homes` are where the entries stand that were stacked.
+    """
 
     settings: Mapping[Slot, Setting]
     ties: tuple[Tie, ...]
+    homes: tuple[Path, ...] = ()
 
 
 def is_pattern(text: str) -> bool:
@@ -126,7 +130,9 @@ def stack(defaults: Mapping[str, Plain], patterns: Iterable[Rule], exact: Rule |
     """
     settled: dict[Slot, Setting] = {}
     ties: dict[Slot, Tie] = {}
+    homes: list[Path] = []
     for layer in _layers(defaults, tuple(patterns), exact):
+        homes += (path for path, _ in layer)
         written: dict[Slot, Setting] = {}
         new = [tie for path, settings in layer for tie in _write(written, _flat(settings, path))]
         for slot, setting in written.items():
@@ -135,7 +141,7 @@ def stack(defaults: Mapping[str, Plain], patterns: Iterable[Rule], exact: Rule |
             if setting.value is not None:
                 settled[slot] = setting
         ties |= {tie.slot: tie for tie in new}
-    return Stacked(settings=settled, ties=tuple(ties.values()))
+    return Stacked(settings=settled, ties=tuple(ties.values()), homes=tuple(homes))
 
 
 def _layers(

@@ -68,6 +68,15 @@ class _Settings:
         found = self.stacked.settings.get(slot)
         return found.value if found else None
 
+    def is_unknown(self, *slot: str) -> bool:
+        """Whether the setting is written and has no value: a variable is unset, or the schema refused it.
+
+        What is wrong there has been said; nothing can be said of its absence.
+        """
+        return slot not in self.stacked.settings and any(
+            self.document.holds((*home, *slot)) for home in self.stacked.homes
+        )
+
     def path(self, *slot: str) -> Path:
         """Where the setting, or the nearest one above it, was written."""
         found = self.stacked.settings.get(slot)
@@ -181,7 +190,7 @@ def _report_ties(settings: _Settings) -> None:
 def _target(draft: Draft, settings: _Settings) -> Target | None:
     """The stream's target; for a wrong name, reported where it stands, any other, so that checks go on."""
     named = settings.get("target")
-    if named is None and len(draft.targets) > 1:
+    if named is None and len(draft.targets) > 1 and not settings.is_unknown("target"):
         hint = f"add target: one of {', '.join(draft.targets)}"
         message = "names no target, and there are several"
         settings.problems.append(settings.document.problem(settings.home, message, hint, at_key=True))
@@ -269,6 +278,8 @@ def _ignored(draft: Draft, settings: _Settings) -> frozenset[str]:
 def _check_query_cursor(draft: Draft, settings: _Settings, cursor: CursorRule) -> None:
     """A query's rows have no rowid, and nothing detects what tells them apart."""
     if draft.rule.query is None or settings.get("mode") == "overwrite" or cursor.kind == "columns":
+        return
+    if settings.is_unknown("mode") or settings.is_unknown("cursor"):
         return
     where = settings.path("cursor") if settings.get("cursor") else (*draft.rule.path, "query")
     hint = "declare cursor: [column, ...], unique together; or mode: overwrite"
@@ -434,6 +445,8 @@ def _mask(settings: _Settings, name: str) -> Mask | None:
     kind, slot = settings.get("columns", name, "mask"), ("columns", name)
     for key, of in _OF_MASK.items():
         if settings.get(*slot, key) is not None and kind != of and _is_written_for(settings, slot, key):
+            if settings.is_unknown(*slot, "mask"):
+                continue
             there = f"the mask is {kind}" if kind else "there is no mask"
             settings.complain(
                 (*slot, key), f"{key!r} is for mask {of}, and {there}", "remove it", at_key=True
@@ -462,7 +475,7 @@ def _salt(settings: _Settings, column: Slot) -> Secret:
 
 def _check_digest(settings: _Settings, column: Slot) -> None:
     """Without a salt whoever reads the lake can try e-mail addresses until one fits."""
-    if settings.get(*column, "salt") is None:
+    if settings.get(*column, "salt") is None and not settings.is_unknown(*column, "salt"):
         hint = 'add salt: "${secret:env:SALT}", the same on every node; salt: "" says that none is meant'
         settings.complain((*column, "mask"), "sha256 without a salt is undone by trying values", hint)
     if settings.get(*column, "type") not in (None, "string"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 from silt.errors import SiltError
 from silt.manifest.model import Problem, Stream
@@ -15,6 +15,9 @@ from silt.report.plan import entries
 from silt.report.units import counted
 
 Level = Literal["error", "warning"]
+
+EXCERPT: Final = 76
+"""So many characters of a line are shown: a manifest of one long line must not flood the terminal."""
 
 
 def headline(problem: Problem) -> str:
@@ -40,10 +43,18 @@ def _excerpt(problem: Problem) -> list[str]:
     if not source.strip():
         return []
     number = f"{problem.line:>5} | "
-    before = source[: max(problem.column - 1, 0)]
+    source, before = _around(source, max(problem.column - 1, 0))
     # A tab stays a tab under it, so that the mark stands under its character whatever a tab's width is.
     blank = "".join("\t" if c == "\t" else " " * columns(c) for c in before)
     return [number + source, " " * 5 + " | " + blank + "^"]
+
+
+def _around(source: str, index: int) -> tuple[str, str]:
+    """What is shown of a line, EXCERPT characters around `index`, and what of it is before."""
+    begin = max(index - EXCERPT // 2, 0) if len(source) > EXCERPT else 0
+    end = begin + EXCERPT
+    head, tail = ".." if begin else "", ".." if end < len(source) else ""
+    return head + source[begin:end] + tail, head + source[begin:index]
 
 
 def of_plan(plan: Plan, outlooks: Sequence[Outlook], denied: Mapping[str, SiltError]) -> tuple[Problem, ...]:
