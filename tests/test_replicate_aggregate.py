@@ -148,6 +148,35 @@ def test_ids_that_begin_anew_between_two_looks(site: Site) -> None:
     )
 
 
+@pytest.mark.parametrize("more", [0, 1, 40])
+def test_ids_that_are_all_given_out_again_between_two_looks(site: Site, more: int) -> None:
+    """As many new rows as were seen, or more: they are told from those by what they hold."""
+    ran(site, NOON + 30)
+    site.sql("DELETE FROM r")
+    add(site, [NOON - 5, *(NOON + n for n in range(17 + more))])
+    result = ran(site, NOON + 31, 0)
+    assert result.notes == (
+        "app: every row seen before is gone from the table; the windows written stay",
+        "app: 1 rows came after their window was written: they are in none (1 so far)",
+    )
+    add(site, [NOON + 1])
+    assert ran(site, NOON + 32, 0).notes == ()
+    ran(site, NOON + 90, 2)
+    assert sum(n for start, _, n in windows(site) if start == 0) == 18 + more
+
+
+def test_a_hold_says_what_a_reset_loses(site: Site) -> None:
+    """Windows outlive their rows in the source; what `silt reset` empties may be all there is."""
+    ran(site, NOON + 30)
+    write(site, by="[]")
+    assert "windows whose rows the source no longer has are lost by it" in at(site, NOON + 30).error.hint
+    write(site)
+    site.database.unlink()
+    site.sql(TABLE)
+    add(site, [NOON - 30])
+    assert "windows whose rows the source no longer has are lost by it" in at(site, NOON + 30).error.hint
+
+
 def test_a_deleted_last_row_hides_no_late_one(site: Site) -> None:
     """SQLite gives its id to the next row, which is late."""
     ran(site, NOON + 30)

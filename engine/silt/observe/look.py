@@ -9,7 +9,6 @@ from silt.errors import Held, SchemaMoved
 from silt.manifest.model import Stream
 from silt.plan.model import Part, StreamPlan
 from silt.plan.verdict import (
-    REBUILD,
     GoOn,
     Hold,
     ReRead,
@@ -18,6 +17,7 @@ from silt.plan.verdict import (
     Wait,
     definition,
     mostly_there,
+    rebuild,
     renamed,
     verdict,
 )
@@ -178,11 +178,12 @@ def check_slice(part: Part, position: Position | None) -> None:
     if position is None or position.slice is None or position.slice == slice_columns(part):
         return
     was, now = (", ".join(names) or "the whole table" for names in (position.slice, slice_columns(part)))
+    how = rebuild(position.definition)
     raise Held(
         f"the slice was told by {was}, is told by {now}: rows in the lake are written the old way",
         rule="9",
         on=part.database.path,
-        hint=f"undo the edit of `lineage`, `into` or the source's path; or rebuild: {REBUILD}",
+        hint=f"undo the edit of `lineage`, `into` or the source's path; or rebuild: {how}",
     )
 
 

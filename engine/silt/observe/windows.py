@@ -23,7 +23,19 @@ from silt.observe.look import (
     renamed_from,
 )
 from silt.plan.model import Part
-from silt.plan.verdict import REBUILD, GoOn, Hold, ReRead, Restart, Verdict, Wait, definition, moved, verdict
+from silt.plan.verdict import (
+    LOSS,
+    REBUILD,
+    GoOn,
+    Hold,
+    ReRead,
+    Restart,
+    Verdict,
+    Wait,
+    definition,
+    moved,
+    verdict,
+)
 from silt.position import Position
 from silt.shapes import Evidence, Extract, Order, Table, Windows
 from silt.source import evidence as ev
@@ -99,7 +111,7 @@ def open_windows(
     evidence = _evidence(base, connection, position)
     check_schema(part, evidence.schema_version)
     check_slice(part, position)
-    judged = _judged(part, base, stream, connection, standing, evidence)
+    judged = _warned(_judged(part, base, stream, connection, standing, evidence))
     found = Opening(standing=standing, evidence=evidence, verdict=judged, base=base, what=_windows(part))
     if isinstance(judged, Hold | Wait):
         return found
@@ -189,7 +201,7 @@ def _judged(
         return renamed
     if base.extract.order is None:
         return GoOn()
-    if position is not None and _rewritten(position, evidence):
+    if position is not None and _rewritten(position, evidence, base.extract.table):
         return GoOn(note="every row seen before is gone from the table; the windows written stay")
     if position is not None and position.counted is not None:
         evidence = replace(evidence, low=None)  # rows are counted, whatever their rowid
@@ -205,23 +217,39 @@ def _renamed(base: Part, connection: Connection, standing: Standing, pinned: tup
     return renamed_from(base, connection, replace(standing, known=known))
 
 
-def _rewritten(position: Position, evidence: Evidence) -> bool:
+def _warned(judged: Verdict) -> Verdict:
+    """A hold that names `silt reset` says what an aggregate loses by it."""
+    if not isinstance(judged, Hold) or REBUILD not in judged.hint:
+        return judged
+    return replace(judged, hint=f"{judged.hint}; {LOSS}")
+
+
+def _same(position: Position, evidence: Evidence) -> bool:
+    """Whether it is the very same file; without a birth time nothing tells."""
+    file = (evidence.file.device, evidence.file.inode, evidence.file.birth)
+    return evidence.file.birth is not None and position.file == file
+
+
+def _rewritten(position: Position, evidence: Evidence, table: Table) -> bool:
     """Whether the very same file lost all that was seen: retention, after which rowids may begin anew.
 
     No window is written twice by it, since windows go by time.
     """
-    file = (evidence.file.device, evidence.file.inode, evidence.file.birth)
-    same = evidence.file.birth is not None and position.file == file
     found = {s.found for s in evidence.sightings}
-    return same and (evidence.empty or found == {"absent"} or _anew(position, evidence))
+    gone = evidence.empty or found == {"absent"} or _anew(position, evidence, table)
+    return gone and _same(position, evidence)
 
 
-def _anew(position: Position, evidence: Evidence) -> bool:
-    """Whether rowids begin anew: no row is left that was seen, and the greatest is less than one of those."""
-    matches = any(s.found == "match" for s in evidence.sightings)
+def _anew(position: Position, evidence: Evidence, table: Table) -> bool:
+    """Whether rowids began anew: no row is left that was seen, and other rows have their ids.
+
+    The greatest is less than one of those that were seen, or SQLite gives ids out again.
+    """
+    found = {s.found for s in evidence.sightings}
     high = evidence.high[0] if evidence.high else None
     fell = isinstance(high, int) and position.seen is not None and high < position.seen
-    return bool(evidence.sightings) and not matches and fell
+    reused = "differs" in found and not table.autoincrement and _same(position, evidence)
+    return bool(found) and "match" not in found and (fell or reused)
 
 
 # --- the windows ----------------------------------------------------------------------------------
@@ -291,7 +319,7 @@ def _seen(found: Opening, position: Position | None) -> int | None:
     """The rowid past which rows are new; None where all are."""
     if position is None or position.seen is None or isinstance(found.verdict, Restart):
         return None
-    return None if _anew(position, found.evidence) else position.seen
+    return None if _anew(position, found.evidence, found.base.extract.table) else position.seen
 
 
 def _greatest(found: Opening) -> int | None:
@@ -339,7 +367,7 @@ def _remembers(found: Opening, position: Position | None, before: int | None) ->
     """Whether rows went away that would hide as many late ones: rowids are given out again, counts fall."""
     if position is None:
         return False
-    if isinstance(found.verdict, Restart):
+    if isinstance(found.verdict, Restart) or _anew(position, found.evidence, found.base.extract.table):
         return True
     if before is not None and found.base.extract.order is None:
         return position.counted is not None and before < position.counted

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from silt.errors import Held, UserError
 from silt.plan.exposure import hidden
-from silt.plan.verdict import REBUILD, definition, moved
+from silt.plan.verdict import definition, moved, rebuild
 from silt.shapes import CursorChoice, Field, Order, Table
 
 
@@ -25,7 +25,7 @@ def settle(choice: CursorChoice, recorded: tuple[str, ...]) -> CursorChoice:
     raise Held(
         moved(recorded, now),
         rule="4.1",
-        hint=f"undo the edit, or rebuild: {REBUILD}",
+        hint=f"undo the edit, or rebuild: {rebuild(recorded)}",
         setting="cursor",
     )
 

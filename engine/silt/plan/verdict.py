@@ -64,6 +64,8 @@ Verdict: TypeAlias = GoOn | ReRead | Restart | Hold | Wait
 OnReset: TypeAlias = Literal["fail", "restart"]
 
 REBUILD = "`silt reset` empties the slice and reads the table anew"
+LOSS = "windows whose rows the source no longer has are lost by it"
+"""What a reset of an aggregate costs: windows outlive their rows."""
 
 
 def definition(order: Order) -> tuple[str, ...]:
@@ -72,6 +74,11 @@ def definition(order: Order) -> tuple[str, ...]:
     Of a stream's own relation, the query is part of it: its rows are what they are by that.
     """
     return (order.kind, *order.cursor, "/", *order.tie, *([order.relation] if order.relation else ()))
+
+
+def rebuild(recorded: tuple[str, ...]) -> str:
+    """How to begin anew under a position of this definition, and what it costs."""
+    return f"{REBUILD}; {LOSS}" if recorded[-1:] and recorded[-1].startswith("aggregate:") else REBUILD
 
 
 def moved(recorded: tuple[str, ...], now: tuple[str, ...]) -> str:
