@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from clirun import silt
+from kit import Site
 
 GOOD = "version: 1\nsources: {a: ./a.db}\ntargets: {lake: ./lake}\nstreams: {orders: }\n"
 BAD = GOOD.replace("{orders: }", "\n  orders:\n    mode: apend\n    wher: x")
@@ -77,6 +78,30 @@ def test_environment_is_needed_unless_told_otherwise(folder):
     assert "LAKE_URI" in done.stderr
     assert silt("validate", "env.yaml", "--no-env", cwd=folder).returncode == 0
     assert silt("validate", "env.yaml", cwd=folder, LAKE_URI="./lake").returncode == 0
+
+
+def test_database_in_place_of_a_manifest(folder):
+    """A SQLite file is named as one, with the command that makes a manifest of it."""
+    Site(folder).sql("create table t(a)")
+    done = silt("validate", "app.db", cwd=folder)
+    assert done.returncode == 1
+    told = "app.db:1:1: this is a SQLite database (silt init app.db -o app.yaml writes a manifest for it)"
+    assert done.stderr.startswith(told)
+
+
+def test_standard_input_is_no_manifest(folder):
+    """PATH `-` is refused in words, and is not looked for as a file."""
+    done = silt("validate", "-", cwd=folder)
+    assert done.returncode == 1
+    assert "silt reads no manifest from standard input (name a file)" in done.stderr
+
+
+def test_query_before_its_manifest(folder):
+    """Arguments in the wrong order are told in the right one."""
+    done = silt("query", "select 1", "good.yaml", cwd=folder)
+    assert done.returncode == 1
+    assert "PATH comes first" in done.stderr
+    assert "silt query good.yaml 'select 1'" in done.stderr
 
 
 def test_default_path_and_variable(folder):

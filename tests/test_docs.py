@@ -54,6 +54,7 @@ def printed(site: Site, *arguments: str) -> dict:
         ("plan", ["plan", "silt.yaml"]),
         ("run --once", ["run", "silt.yaml", "--once"]),
         ("status", ["status", "silt.yaml"]),
+        ("query", ["query", "silt.yaml", "select 1 as one"]),
     ],
 )
 def test_json_has_every_documented_field(site: Site, verb: str, arguments: list[str]) -> None:
@@ -64,6 +65,13 @@ def test_json_has_every_documented_field(site: Site, verb: str, arguments: list[
     for path in paths:
         holder, _, name = path.rpartition("[].")
         assert name in (answer[holder][0] if holder else answer), path
+
+
+def test_query_prints_its_columns_and_an_object_a_row(site: Site) -> None:
+    """What the page says of `query --json`, on a query of one row."""
+    answer = printed(site, "query", "silt.yaml", "select 1 as one, x'00ff' as two")
+    assert [list(column) for column in answer["columns"]] == [["name", "type"]] * 2
+    assert answer["rows"] == [{"one": 1, "two": "x'00ff'"}]
 
 
 def test_inspect_tells_of_each_table_and_column_what_is_documented(site: Site) -> None:

@@ -154,6 +154,12 @@ def test_own_keys_hide_merged_ones_without_being_duplicates():
         ("a: %x\n", 1, 4, "cannot begin with %"),
         ("a: @x\n", 1, 4, "cannot begin with @"),
         ("a: b: c\n", 1, 5, "a second ': '"),
+        ("a:1\nb: 2\n", 1, 2, "a space is missing"),
+        ("a:1\n\nb: 2\n", 1, 2, "a space is missing"),
+        ("a: 1\nb:2\n", 2, 2, "a space is missing"),
+        ("a:\n  b:2\n  c: 3\n", 2, 4, "a space is missing"),
+        ("a: 1\nhttp://x\n", 2, 1, "'http://x' does not line up"),
+        ("a: 1\n[x]\n", 2, 1, "'[x]' does not line up"),
     ],
 )
 def test_slips(text: str, line: int, column: int, said: str):
@@ -161,6 +167,13 @@ def test_slips(text: str, line: int, column: int, said: str):
     (problem,) = refused(text)
     assert (problem.line, problem.column) == (line, column)
     assert said in problem.message
+
+
+def test_secret_without_its_space_is_not_shown():
+    """`password:hunter2` is no YAML there, and its line is printed without the value."""
+    (problem,) = refused("a: 1\npassword:hunter2\n")
+    assert "hunter2" not in f"{problem.message}{problem.hint}{problem.source_line}"
+    assert problem.source_line == "password:*******"
 
 
 @given(st.text(st.sampled_from("ab:{}[]*&!#|>'\"-? \n\t$%@`,"), max_size=40) | st.text(max_size=40))

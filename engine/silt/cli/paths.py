@@ -21,6 +21,8 @@ def manifest_path(given: str | None) -> str:
     Raises `UserError` where there is none.
     """
     path = given or os.environ.get("SILT_MANIFEST") or ""
+    if path == "-":
+        raise UserError("silt reads no manifest from standard input", hint="name a file")
     if not path and not Path(DEFAULT).exists():
         raise UserError(
             "no manifest: PATH was not given, SILT_MANIFEST is not set, and there is no ./silt.yaml here",

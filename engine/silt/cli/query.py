@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,6 +46,7 @@ def query(
     from silt.cli.streams import tables_of
     from silt.target import sql as engine
 
+    _check_order(path, sql)
     manifest = load(path)
     started = time.monotonic()
     engine.check_reads(sql)
@@ -56,6 +59,12 @@ def query(
         else:
             _table(reader, limit, started)
     return 0
+
+
+def _check_order(path: str, sql: str) -> None:
+    """Raise `UserError` where the manifest stands in the place of the query, and the query in its place."""
+    if not os.access(path, os.F_OK) and os.access(sql, os.F_OK):
+        raise UserError("PATH comes first", hint=shlex.join(["silt", "query", sql, path]))
 
 
 @contextmanager

@@ -14,8 +14,9 @@ from silt.manifest.problems import MAX_PROBLEMS, ManifestInvalid, did_you_mean
 from silt.manifest.properties import not_written
 from silt.manifest.redact import is_sensitive
 from silt.manifest.schema import Schema, checked, json_type, types
+from silt.manifest.slips import NO_SPACE, tight_colon
 from silt.manifest.units import MEANT, duration_text
-from silt.manifest.words import KEYS, TYPES, VALUES
+from silt.manifest.words import ABSENT, ABSENT_MODES, KEYS, TYPES, VALUES
 
 _NOUNS = {
     "string": "text",
@@ -147,9 +148,13 @@ def _missing(document: Document, schema: Schema, path: Path, key: str) -> Proble
 def _key_hint(key: str, known: list[str], schema: Schema, path: Path) -> str:
     if path[-1:] == ("properties",):
         return not_written(key) or did_you_mean(key, known) or "properties of your own have no 'delta.'"
+    if key.partition(":")[0] in known and tight_colon(key):
+        return NO_SPACE
     ours = KEYS.get(key.lower().replace("-", "_"), "")
     if ours.partition(":")[0] in known:
         return f"here it is called {ours!r}" if ":" not in ours else f"here it is written {ours}"
+    if key.lower() in ABSENT:
+        return ABSENT[key.lower()]
     settings = schema["properties"].get("defaults", {}).get("properties", {})
     if not path and key in settings:
         return "it belongs under 'defaults' or a stream"
@@ -182,8 +187,11 @@ def _sentence(document: Document, error: Any, path: Path) -> tuple[str, str]:
 
 
 def _not_one_of(value: object, known: list[str], path: Path) -> tuple[str, str]:
-    ours = VALUES.get(str(path[-1]), {}).get(str(value).lower(), "")
+    word = str(value).lower()
+    ours = VALUES.get(str(path[-1]), {}).get(word, "")
     hint = f"here it is called {ours!r}" if ours in known else did_you_mean(str(value), known)
+    if path[-1] == "mode" and word in ABSENT_MODES:
+        hint = ABSENT_MODES[word]
     return f"{describe(value)} is not one of {', '.join(known)}", hint
 
 
@@ -231,7 +239,7 @@ def _type_hint(document: Document, value: object, kinds: list[str], path: Path) 
     if isinstance(value, str) and "boolean" in kinds and value.lower() in _YES_AND_NO:
         return f"YAML 1.2 reads {value} as text: write {_YES_AND_NO[value.lower()]}"
     if isinstance(value, str) and "object" in kinds and (pair := re.match(r"(\w+)\s*(:|=)\s*\S", value)):
-        return "a space is missing after the colon" if pair[2] == ":" else f"write {pair[1]}: value"
+        return NO_SPACE if pair[2] == ":" else f"write {pair[1]}: value"
     if isinstance(value, str) and "array" in kinds and re.match(r"-\w", value) and " -" in value:
         return "a space is missing after each dash"
     if (

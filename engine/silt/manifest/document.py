@@ -17,7 +17,7 @@ from typing import Any
 from silt.manifest.model import Place, Problem, Scalar
 from silt.manifest.problems import MAX_PROBLEMS, ManifestInvalid, did_you_mean
 from silt.manifest.redact import Blot, blotted, guessed, is_sensitive
-from silt.manifest.slips import explain
+from silt.manifest.slips import NO_SPACE, explain, tight_colon
 
 Path = tuple[str | int, ...]
 """The keys and indices that lead to a node."""
@@ -234,9 +234,8 @@ def _the_map(documents: list[_Node]) -> _Node:
     root = documents[0] if documents else _Node(line=1, column=1)
     if root.pairs is None:
         got = "a list" if root.items is not None else repr(root.text[:40]) if root.text else "nothing"
-        raise _Refused(
-            root.line, root.column, f"a manifest is a map of keys, got {got}", "begin with 'version: 1'"
-        )
+        hint = NO_SPACE if tight_colon(root.text) and root.plain else "begin with 'version: 1'"
+        raise _Refused(root.line, root.column, f"a manifest is a map of keys, got {got}", hint)
     return root
 
 

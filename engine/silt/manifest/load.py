@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from silt.manifest import flat, folder
 from silt.manifest.check import check, missing
@@ -17,6 +19,9 @@ from silt.manifest.model import Manifest, Problem
 from silt.manifest.problems import ManifestInvalid, in_order
 from silt.manifest.resolve import SECTIONS, Written, node, odd_names, rules, sources, targets
 from silt.manifest.resolve import folder as folder_of
+
+_SQLITE: Final = b"SQLite format 3\0"
+"""How a database's file begins (https://sqlite.org/fileformat.html)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +178,9 @@ def _read(name: str, *, regular: bool = False) -> bytes:
     except OSError as error:
         hint = "check the path" if isinstance(error, FileNotFoundError) else ""
         raise _refused(name, f"cannot be read: {error.strerror}", hint) from None
+    if raw.startswith(_SQLITE):
+        written = shlex.join(["silt", "init", name, "-o", str(path.with_suffix(".yaml"))])
+        raise _refused(name, "this is a SQLite database", f"{written} writes a manifest for it")
     if len(raw) > MAX_BYTES:
         raise _refused(name, f"is larger than {MAX_BYTES // 1024**2} MB", "is this a manifest?")
     return raw

@@ -13,6 +13,7 @@ from silt.manifest.words import KEYS
 
 _HARMLESS = frozenset({*KEYS, "primary_key", "unique_key", "sort_key", "merge_key", "key", "keys"})
 _PAIR = re.compile(r"""([\w.-]+)["']?\s*:(?:\s+|$)""")
+_TIGHT = re.compile(r"""\s*(?:-\s+)*["']?([\w.-]+)["']?:(?=\S)""")
 _KEY = re.compile(r"""\s*["']?[\w.*-]+["']?\s*:(?:\s|$)""")
 _REFERENCE = re.compile(r"\$\{(secret:\w+:[^}]*|\w+(:\?[^}]*)?)\}\Z")
 
@@ -77,5 +78,8 @@ def _blot(lines: list[str], index: int, column: int, indent: int, text: str) -> 
 
 
 def _secret_in(line: str) -> int | None:
-    """Where the value of a key named like a secret begins."""
+    """Where the value of a key named like a secret begins; at a line's start also without its space."""
+    tight = _TIGHT.match(line)
+    if tight and _sensitive_key(tight[1]):
+        return tight.end()
     return next((pair.end() for pair in _PAIR.finditer(line) if _sensitive_key(pair[1])), None)

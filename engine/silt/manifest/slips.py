@@ -30,7 +30,9 @@ def explain(error: Any, lines: tuple[str, ...]) -> Slip:
         or _unquoted_variable(error, lines, context)
         or _unclosed(error, lines, context)
         or _after_quote(line, column, text, context)
+        or _no_space(error, lines, problem)
         or _second_colon(line, column, lines, problem)
+        or _no_key(error, lines)
         or _indent(line, column, shown, problem, context)
         or _second_document(line, problem)
         or (line, column, f"not YAML: {problem or context}", "")
@@ -155,6 +157,40 @@ def _after_quote(line: int, column: int, text: str, context: str) -> Slip | None
     return line, column, "text after the closing quote of a value", hint
 
 
+NO_SPACE = "a space is missing after the colon"
+_TIGHT = re.compile(r"""\s*(?:-\s+)*[\w.*-]+(:)(?![\s/\\:]|$)""")
+"""`mode:append`: one word to YAML; a URI or a drive's path is none of these."""
+
+
+def tight_colon(text: str) -> int | None:
+    """The column, from 1, of a colon behind a key that lacks its space; None where there is none."""
+    found = _TIGHT.match(text)
+    return found.start(1) + 1 if found and not re.search(r":\s", text[: found.end()]) else None
+
+
+def _no_space(error: Any, lines: tuple[str, ...], problem: str) -> Slip | None:
+    """`mode:append` among the keys of a map: it lacks a value, or takes the next line's for its own."""
+    begun = getattr(error, "context_mark", None)
+    if "mapping values are not allowed" in problem:
+        above = range(error.problem_mark.line - 1, -1, -1)
+        number = next((n for n in above if lines[n].strip()), None)
+    else:
+        number = begun.line if begun and "could not find expected ':'" in problem else None
+    column = None if number is None else tight_colon(lines[number])
+    if number is None or column is None:
+        return None
+    key = lines[number][: column - 1].split()[-1]
+    return number + 1, column, NO_SPACE, f"write {key}: value"
+
+
+def _no_key(error: Any, lines: tuple[str, ...]) -> Slip | None:
+    """A line among the keys of a map that is none; PyYAML tells where it began, and stops behind it."""
+    begun = getattr(error, "context_mark", None)
+    if begun is None or "could not find expected ':'" not in str(error.problem) or begun.line >= len(lines):
+        return None
+    return _out_of_line(begun.line + 1, begun.column + 1, guessed(lines)[begun.line])
+
+
 def _second_colon(line: int, column: int, lines: tuple[str, ...], problem: str) -> Slip | None:
     """A `: ` where a value goes on: a second one in a line, a line that is too deep, or one above without."""
     if "mapping values are not allowed" not in problem:
@@ -178,6 +214,10 @@ def _second_document(line: int, problem: str) -> Slip | None:
 
 def _indent(line: int, column: int, text: str, problem: str, context: str) -> Slip | None:
     if "parsing a block" in context or "could not find expected ':'" in problem:
-        what = f"{text.strip()!r} does not line up with the keys above it, or lacks its ': '"
-        return line, column, what, "give keys of one map the same indentation, and write key: value"
+        return _out_of_line(line, column, text)
     return None
+
+
+def _out_of_line(line: int, column: int, text: str) -> Slip:
+    what = f"{text.strip()!r} does not line up with the keys above it, or lacks its ': '"
+    return line, column, what, "give keys of one map the same indentation, and write key: value"

@@ -108,6 +108,24 @@ KEYS: Mapping[str, str] = {
 }
 """Keys of dlt, Sling, Meltano, Airbyte, dbt and the like -> ours; a hint only where ours is known."""
 
+_EQUAL = "not in this version: mode overwrite keeps the table equal to the source"
+
+ABSENT: Mapping[str, str] = {
+    "deletes": _EQUAL,
+    "primary_key": f"{_EQUAL}, and append goes by a cursor",
+    "unique_key": f"{_EQUAL}, and append goes by a cursor",
+    "merge_key": f"{_EQUAL}, and append goes by a cursor",
+    "on_misfit": "not in this version: a value that does not fit its column stops the stream",
+    "on_schema_change": "not in this version: a column that is new in the source is added",
+    "maintenance": "not in this version: compact and vacuum the tables with another engine",
+}
+"""Keys of the field that have no counterpart here, and what there is instead."""
+
+ABSENT_MODES: Mapping[str, str] = dict.fromkeys(
+    ("merge", "mirror", "upsert", "scd1", "cdc", "sync"), _EQUAL.replace("mode ", "")
+)
+"""Modes of the field that have no counterpart here, and what there is instead."""
+
 VALUES: Mapping[str, Mapping[str, str]] = {
     "mode": {
         "incremental": "append",
@@ -119,10 +137,6 @@ VALUES: Mapping[str, Mapping[str, str]] = {
         "full": "overwrite",
         "replace": "overwrite",
         "truncate": "overwrite",
-        "upsert": "merge",
-        "scd1": "merge",
-        "cdc": "mirror",
-        "sync": "mirror",
     },
     "mask": {
         "hash": "sha256",
