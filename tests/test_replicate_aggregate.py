@@ -229,6 +229,28 @@ def test_no_rows_yet(tmp_path: Path) -> None:
     ran(site, NOON, 1)
 
 
+def test_rows_whose_values_are_no_times(tmp_path: Path) -> None:
+    """They are there: what is missing is how they are written."""
+    site = Site(tmp_path)
+    site.sql(TABLE)
+    add(site, [7, 8])
+    write(site)
+    result = at(site, NOON)
+    assert result.state == "waiting"
+    assert result.notes[0].startswith("at of 2 rows looked at is no time in a format that is known by itself")
+
+
+def test_groups_are_those_that_the_lake_tells_apart(tmp_path: Path) -> None:
+    """A collation of the column that takes two texts for one makes no group of both."""
+    site = Site(tmp_path)
+    site.sql(TABLE.replace("sensor TEXT", "sensor TEXT COLLATE NOCASE"))
+    add(site, [NOON - 30, NOON - 20], sensor="a")
+    add(site, [NOON - 30], sensor="A")
+    write(site)
+    ran(site, NOON + 30, 2)
+    assert windows(site) == [(-60, "A", 1), (-60, "a", 2)]
+
+
 def test_databases_of_a_glob_share_commits(tmp_path: Path) -> None:
     """Each has windows of its own; one that holds nothing yet stops no other."""
     site = Site(tmp_path)

@@ -84,7 +84,8 @@ class Windows:
     '' where they have several; `timezone` that of texts without an offset.  `seen`: only values say the
     format, so that numbers which make no plausible instant are no times.  `size` is in microseconds.
     `by` are columns, `measures` (name, SQL with an aggregate function).  `start` and `end` bound the
-    windows in microseconds since 1970; `sample` takes only the table's first rows.
+    windows in microseconds since 1970; `sample` takes only the table's first rows.  Without a format
+    `untimely` counts the values that were looked at.
     """
 
     table: Table
@@ -100,6 +101,7 @@ class Windows:
     start: int | None = None
     end: int | None = None
     sample: int | None = None
+    untimely: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

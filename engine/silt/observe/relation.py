@@ -64,10 +64,15 @@ def _check_masked(stream: Stream, rule: Aggregate) -> None:
 
 def _dated(what: Windows, rule: Aggregate, connection: Connection, recorded: tuple[str, ...]) -> Windows:
     """How times are written: as declared, as the position recorded it, or as the values show."""
-    form, spelled = windows.time_format(census(connection, what.table, FIRST_SAMPLE), what.time)
+    seen = census(connection, what.table, FIRST_SAMPLE)
+    form, spelled = windows.time_format(seen, what.time)
     said = windows.kind_of(rule.format) if rule.format else windows.pinned_format(recorded)
     return replace(
-        what, seen=not rule.format, format=said or form, spelled=spelled if (said or form) == form else ""
+        what,
+        seen=not rule.format,
+        format=said or form,
+        spelled=spelled if (said or form) == form else "",
+        untimely=0 if said or form else seen.rows,
     )
 
 

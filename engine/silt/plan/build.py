@@ -114,6 +114,12 @@ def _timeless(usable: Sequence[SeenDatabase]) -> str:
     if any(what is None or what.format is not None for what in windows):
         return ""
     time = next((what.time for what in windows if what), "")
+    rows = sum(what.untimely for what in windows if what)
+    if rows:
+        return (
+            f"{time} of {rows:,} rows looked at is no time in a format that is known by itself;"
+            " `aggregate: {format: ...}` says how it is written"
+        )
     return f"no row yet shows how {time} is written; `aggregate: {{format: ...}}` says it"
 
 

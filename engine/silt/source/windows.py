@@ -78,7 +78,10 @@ def _time(what: Windows) -> ColumnElement[Any]:
 
 
 def _key(what: Windows, name: str) -> ColumnElement[Any]:
-    return key_column(_rows(what), what.table, name)
+    """A group's column: values that the lake tells apart are two groups, whatever the column's collation."""
+    column, key = what.table.column(name), key_column(_rows(what), what.table, name)
+    plain = column is None or ascii_lower(column.collation) not in ("nocase", "rtrim")
+    return key if plain else key.collate("BINARY")
 
 
 def _moment(what: Windows) -> ColumnElement[Any]:
