@@ -151,6 +151,29 @@ def test_plan_tells_the_same_places(site: Site, told: dict[str, Any]) -> None:
     assert "silt.yaml:15:18: no table 'readngs'" in " ".join(text.split())
 
 
+def test_manifest_with_problems_is_not_connected_and_says_so(tmp_path: Path) -> None:
+    """What the schema refuses comes first: that nothing else was looked at is said, with --connect only."""
+    (tmp_path / "m.yaml").write_text(
+        "version: 1\nsources: {a: ./a.db}\ntargets: {l: ./l}\nstreams: {t: {mod: x}}\n"
+    )
+    words = "m.yaml: sources and targets were not looked at: mend these first"
+    assert words in silt("validate", "m.yaml", "--connect", cwd=tmp_path).stderr.splitlines()
+    assert words not in silt("validate", "m.yaml", cwd=tmp_path).stderr
+
+
+def test_a_constant_over_a_column_says_what_to_do(tmp_path: Path) -> None:
+    """A constant of a column's name, whatever its case: call it otherwise, or leave the column out."""
+    site = Site(tmp_path)
+    site.sql("create table t(id integer primary key, City text)")
+    for name in ("City", "city"):
+        site.write(f"  t: {{columns: {{{name}: {{value: x}}}}}}\n")
+        done = silt("validate", "silt.yaml", "--connect", cwd=tmp_path)
+        assert f"streams.t.columns.{name}: City is a column of the table" in done.stderr
+        assert 'select: ["*", "-City"]' in done.stderr
+    site.write('  t: {columns: {City: {value: x}}, select: ["*", "-City"]}\n')
+    assert silt("validate", "silt.yaml", "--connect", cwd=tmp_path).returncode == 0
+
+
 def test_without_connect_no_source_is_looked_at(site: Site) -> None:
     """The same manifest is valid as a manifest."""
     done = silt("validate", "silt.yaml", cwd=site.folder)

@@ -376,6 +376,7 @@ def test_reset_of_an_unknown_stream(replicated):
     done = silt("reset", "silt.yaml", "oders", "--yes", cwd=replicated)
     assert done.returncode == 1
     assert "no stream 'oders' (did you mean 'orders'?)" in done.stderr
+    assert "streams are: " in done.stderr
 
 
 # --- show -----------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import pytest
 from silt.cli.select import Selection
 from silt.errors import UserError
 from silt.manifest.model import Stream
+from silt.manifest.problems import streams_are
 
 
 def stream(name: str, source: str = "plant", tags: tuple[str, ...] = (), table: str = "") -> Stream:
@@ -56,6 +57,13 @@ def test_nothing_selected_is_an_error_with_a_suggestion():
         chosen(["reading"])
     assert "reading matches no stream (did you mean 'readings'?)" in refused.value.what
     assert "streams are: readings, orders, order_lines, settings" in refused.value.hint
+
+
+def test_of_many_streams_ten_are_named_and_the_rest_counted():
+    """What every verb says where a name is none of the manifest's."""
+    assert streams_are(["a", "b"]) == "streams are: a, b"
+    assert streams_are([f"s{i}" for i in range(12)]).endswith("s8, s9 and 2 more")
+    assert streams_are([]) == "the manifest makes no stream"
 
 
 def test_tag_typo_is_suggested_among_tags():

@@ -33,6 +33,8 @@ LOCKED = result(
 def test_line_of_a_stream():
     """Name, rows, version, time, aligned."""
     assert report.line(ALBUM, name_width=8) == ["  Album             347 rows   v1     0.10 s"]
+    one = report.line(result("a", rows=1, batches=1, version=1, seconds=0.1), name_width=8)
+    assert one == ["  a                   1 row    v1     0.10 s"]
     assert report.line(result("quiet"), name_width=8) == ["  quiet     up to date"]
     assert report.line(result("late", state="waiting"), name_width=8) == [". late      waiting"]
 

@@ -84,6 +84,8 @@ def test_many_quiet_streams_share_a_line():
     lines = report.text(status(ORDERS, *quiet))
     assert any(line.split()[:3] == ["58", "more", "ok"] and "580" in line for line in lines)
     assert lines[-1] == "58 ok, 1 failing"
+    named = [line.split()[0] for line in report.text(status(ORDERS, *quiet), every=True) if " ok " in line]
+    assert named == [s.name for s in quiet]
 
 
 @pytest.mark.parametrize(

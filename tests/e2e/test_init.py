@@ -308,7 +308,8 @@ def test_the_manifest_goes_to_stdout_and_the_rest_to_stderr(tmp_path: Path) -> N
     first, second = (silt("init", "a.db", cwd=tmp_path) for _ in range(2))
     assert first.stdout == second.stdout
     assert first.stdout.startswith("# What `silt init` found in a.db: 1 table, 1 append.\n")
-    assert "wrote a manifest: 1 table, 1 append" in first.stderr
+    assert "a manifest for 1 table, 1 append" in first.stderr
+    assert first.stderr.splitlines()[-1] == "next: keep it with -o FILE, then silt plan FILE"
     with (tmp_path / "shop.yaml").open("w") as file:
         command = [sys.executable, "-m", "silt", "init", "a.db"]
         done = subprocess.run(
@@ -318,11 +319,21 @@ def test_the_manifest_goes_to_stdout_and_the_rest_to_stderr(tmp_path: Path) -> N
     assert (tmp_path / "shop.yaml").read_text() == first.stdout
 
 
+def test_a_table_without_a_name_is_left_out(tmp_path: Path) -> None:
+    """SQLite takes `create table ""`; a manifest does not, so the others are written and it is noted."""
+    sql(tmp_path / "a.db", 'create table ""(a)', "create table t(id integer primary key)")
+    done = silt("init", "a.db", "-o", "m.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert '"": a table without a name' in (tmp_path / "m.yaml").read_text()
+    checked = silt("validate", "m.yaml", "--connect", cwd=tmp_path)
+    assert (checked.returncode, checked.stdout) == (0, "m.yaml: valid\n")
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
         ("", "this is not a SQLite database, or it is encrypted"),
-        ("empty", "there is no table to replicate"),
+        ("empty", "there is no table to replicate (a.db)"),
         ("missing", "no such database file"),
         ("folder", "this is not a file"),
         ("glob", "no file matches (*.nothing)"),

@@ -89,7 +89,7 @@ def draft(origins: Sequence[Origin]) -> Draft:
         for name, seen in _by_table(origin).items():
             why = _unfit(seen)
             if why:
-                left_out.append((name, why))
+                left_out.append((name or '""', why))
             else:
                 streams.append(_stream(origin, name, seen, names, clashing, several=len(origins) > 1))
         left_out += [(s.database.path, s.error.what) for s in origin.surveys if s.error is not None]
@@ -121,6 +121,8 @@ def _unfit(seen: Sequence[TableSurvey]) -> str:
         return table.note or table.kind
     if error is not None:
         return error.what
+    if not table.name:
+        return "a table without a name: a manifest cannot say it"
     try:
         table.name.encode()
     except UnicodeEncodeError:

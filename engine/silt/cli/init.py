@@ -37,7 +37,10 @@ def init(
     found = draft(origins(surveyed(databases)))
     if not found.streams:
         raise UserError(
-            "there is no table to replicate", why="; ".join(f"{n}: {w}" for n, w in found.left_out)
+            "there is no table to replicate",
+            on=", ".join(databases),
+            why="; ".join(f"{n}: {w}" for n, w in found.left_out),
+            hint="is this the database that is meant? `silt inspect` shows what one holds",
         )
     text = author.text(found)
     if output is None:
@@ -45,10 +48,9 @@ def init(
     else:
         write_output(output, text)
     written = output or redirected()
-    console.err(
-        [
-            f"wrote {written or 'a manifest'}: {author.summary(found)}. Each stream says why.",
-            f"next: silt plan {written or 'FILE'}",
-        ]
-    )
+    told = f"{author.summary(found)}. Each stream says why."
+    if written:
+        console.err([f"wrote {written}: {told}", f"next: silt plan {written}"])
+    else:
+        console.err([f"a manifest for {told}", "next: keep it with -o FILE, then silt plan FILE"])
     return 0

@@ -57,11 +57,10 @@ def reset(
 
 
 def _no_such(stream: str, names: list[str]) -> UserError:
-    import difflib
+    from silt.manifest.problems import did_you_mean, streams_are
 
-    close = difflib.get_close_matches(stream, names, n=1)
-    meant = f" (did you mean {close[0]!r}?)" if close else ""
-    return UserError(f"no stream {stream!r}{meant}", hint=f"streams are: {', '.join(names[:10]) or 'none'}")
+    meant = did_you_mean(stream, names)
+    return UserError(f"no stream {stream!r}" + (f" ({meant})" if meant else ""), hint=streams_are(names))
 
 
 def _make_sure(stream: str, uri: str, *, yes: bool) -> None:

@@ -89,10 +89,12 @@ class Selection:
         if self.everything:
             return ()
         idle = [c for c in (*self._select, *self._exclude) if not self._matches_any(c)]
+        from silt.manifest.problems import streams_are
+
         words = tuple(f"{c} matches no stream{self._meant(c)}" for c in idle)
         if not self._taken:
             what = "; ".join(words) or "--exclude leaves nothing"
-            raise UserError(f"no stream is selected: {what}", hint=self._there_are())
+            raise UserError(f"no stream is selected: {what}", hint=streams_are(list(self._seen)))
         return words
 
     def _matches_any(self, criterion: Criterion) -> bool:
@@ -102,8 +104,3 @@ class Selection:
         known = {value for s in self._seen.values() for value in _values(s, criterion.method)}
         close = difflib.get_close_matches(criterion.pattern, sorted(known), n=1)
         return f" (did you mean {close[0]!r}?)" if close else ""
-
-    def _there_are(self) -> str:
-        names = list(self._seen)
-        more = f" and {len(names) - 10:,} more" if len(names) > 10 else ""
-        return f"streams are: {', '.join(names[:10])}{more}" if names else "the manifest makes no stream"

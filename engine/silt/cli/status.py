@@ -32,6 +32,9 @@ def status(
     path: ManifestPath = None,
     select: Select = None,
     exclude: Exclude = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="List streams that are ok too, however many they are.")
+    ] = False,
     as_json: AsJson = False,
     check: Annotated[
         bool, typer.Option("--check", help="Exit 1 when something is failing, held or stale.")
@@ -49,7 +52,7 @@ def status(
     if as_json:
         console.as_json(report.data(seen))
     else:
-        console.out(report.text(seen, width=console.width()))
+        console.out(report.text(seen, width=console.width(), every=every))
     return 1 if check and not seen.ok else 0
 
 

@@ -73,7 +73,8 @@ def revealed(manifest: Manifest, stream: Stream) -> dict[str, str]:
 
 
 def _meant(used: set[str], known: list[str]) -> str:
+    from silt.manifest.problems import streams_are
+
     close = [c for word in sorted(used) for c in difflib.get_close_matches(word, known, n=1, cutoff=0.75)]
     meant = f"did you mean {close[0]!r}? " if close else ""
-    more = f" and {len(known) - 10:,} more" if len(known) > 10 else ""
-    return f"{meant}streams are: {', '.join(known[:10])}{more}"
+    return f"{meant}{streams_are(known)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -49,16 +50,25 @@ def validate(
     if connect and no_env:
         raise typer.BadParameter("--connect needs the variables that --no-env does without")
     named = paths or [manifest_path(None)]
-    checked = [(path, *_check(path, require_env=not no_env, connect=connect)) for path in named]
-    problems = [problem for _, found, _ in checked for problem in found]
-    warnings = [warning for _, _, warned in checked for warning in warned]
-    good = [path for path, found, _ in checked if not found]
-    _tell(good, len(named), problems, warnings, "json" if as_json else form)
-    return 1 if problems else 0
+    checked = [_check(path, require_env=not no_env, connect=connect) for path in named]
+    _tell(checked, "json" if as_json else form)
+    return 1 if any(each.problems for each in checked) else 0
 
 
-def _check(path: str, *, require_env: bool, connect: bool) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
-    """What is wrong in the manifest at `path`, and what is only worth a warning."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Checked:
+    """What is wrong in the manifest at `path`, and what is only worth a warning.
+
+    `unseen`: its sources and targets were to be looked at, and could not be for its problems.
+    """
+
+    path: str
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    unseen: bool = False
+
+
+def _check(path: str, *, require_env: bool, connect: bool) -> _Checked:
     from silt import manifest
     from silt.errors import SiltError
     from silt.manifest.model import Problem
@@ -67,12 +77,14 @@ def _check(path: str, *, require_env: bool, connect: bool) -> tuple[tuple[Proble
 
     try:
         loaded = manifest.load(manifest_path(path), require_env=require_env, open_secrets=connect)
-        return _refused(loaded) if connect else (), loaded.warnings
+        refused = _refused(loaded) if connect else ()
+        return _Checked(path=path, problems=refused, warnings=loaded.warnings)
     except ManifestInvalid as error:
-        return error.problems, ()
+        return _Checked(path=path, problems=error.problems, unseen=connect)
     except SiltError as error:
         words = failure.sentence(error)
-        return (Problem(file=path, line=0, column=0, pointer="", message=words, hint=error.hint),), ()
+        problem = Problem(file=path, line=0, column=0, pointer="", message=words, hint=error.hint)
+        return _Checked(path=path, problems=(problem,))
 
 
 def _refused(loaded: Manifest) -> tuple[Problem, ...]:
@@ -86,10 +98,11 @@ def _refused(loaded: Manifest) -> tuple[Problem, ...]:
         return problems.of_plan(planned, outlooks, observe.denied(planned))
 
 
-def _tell(good: list[str], paths: int, problems: list[Problem], warnings: list[Problem], form: str) -> None:
-    """`good` are those of `paths` manifests in which nothing is wrong."""
+def _tell(checked: list[_Checked], form: str) -> None:
     from silt.report import problems as report
 
+    problems = [problem for each in checked for problem in each.problems]
+    warnings = [warning for each in checked for warning in each.warnings]
     if form == "json":
         console.as_json(report.data(problems, warnings))
         return
@@ -97,7 +110,9 @@ def _tell(good: list[str], paths: int, problems: list[Problem], warnings: list[P
         console.out([*report.github(problems), *report.github(warnings, level="warning")])
         return
     console.err([*report.text(warnings, level="warning"), *report.text(problems)])
-    console.out([f"{path}: valid" for path in good])
-    if problems or paths > 1:
-        summary = report.summary(paths, problems)
+    console.out([f"{each.path}: valid" for each in checked if not each.problems])
+    unseen = [each.path for each in checked if each.unseen]
+    console.err([f"{path}: sources and targets were not looked at: mend these first" for path in unseen])
+    if problems or len(checked) > 1:
+        summary = report.summary(len(checked), problems)
         (console.err if problems else console.out)([summary])

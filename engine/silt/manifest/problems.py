@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from silt.errors import UserError
@@ -11,6 +11,9 @@ from silt.manifest.model import Problem
 
 MAX_PROBLEMS: Final = 200
 """So many of one kind are told: a file with more is no manifest that somebody mistyped."""
+
+LISTED: Final = 10
+"""So many names are told in a hint."""
 
 
 class ManifestInvalid(UserError):
@@ -44,6 +47,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     names = {name.lower(): name for name in known}
     close = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.6)
     return f"did you mean '{names[close[0]]}'?" if close else ""
+
+
+def streams_are(names: Sequence[str]) -> str:
+    """`streams are: a, b`: the first ten, and how many more there are."""
+    more = f" and {len(names) - LISTED:,} more" if len(names) > LISTED else ""
+    return f"streams are: {', '.join(names[:LISTED])}{more}" if names else "the manifest makes no stream"
 
 
 def _text(problem: Problem) -> str:

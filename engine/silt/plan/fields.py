@@ -358,6 +358,15 @@ def _taken(name: str) -> UserError:
     )
 
 
+def _constant_over(name: str, there: Field) -> UserError:
+    source = there.source or there.name
+    return UserError(
+        f"{there.name} is a column of the table",
+        hint=f'call the constant otherwise, or leave that out with select: ["*", "-{source}"]',
+        setting=f"columns.{name}",
+    )
+
+
 def _collision(name: str, first: str, second: str) -> UserError:
     return UserError(
         f"two columns are called {name} in the lake: {first!r} and {second!r}",
@@ -371,6 +380,8 @@ def _check_case(wanted: Mapping[str, Field]) -> None:
     folded: dict[str, str] = {}
     for name in wanted:
         other = folded.setdefault(name.lower(), name)
+        if other != name and wanted[name].value is not None:
+            raise _constant_over(name, wanted[other])
         if other != name:
             raise UserError(
                 f"columns {other!r} and {name!r} differ only in case, which Delta refuses",
@@ -380,6 +391,8 @@ def _check_case(wanted: Mapping[str, Field]) -> None:
 
 
 def _add(wanted: dict[str, Field], field: Field) -> None:
+    if field.name in wanted and field.value is not None:
+        raise _constant_over(field.name, wanted[field.name])
     if field.name in wanted:
         raise _collision(field.name, wanted[field.name].source or "", field.lineage or field.name)
     wanted[field.name] = field

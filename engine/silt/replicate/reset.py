@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from silt import target
 from silt.errors import Fenced, UserError
 from silt.manifest.model import Manifest, Stream
+from silt.manifest.problems import streams_are
 from silt.observe import Handles, Lake
 from silt.plan.fields import LINEAGE
 from silt.plan.model import Plan
@@ -58,8 +59,7 @@ def reset(plan: Plan, handles: Handles, stream: str, *, listen: Listener) -> Str
 def _find(plan: Plan, name: str) -> Stream:
     found = next((p.stream for p in plan.streams if p.stream.name == name), None)
     if found is None:
-        known = ", ".join(p.stream.name for p in plan.streams)
-        raise UserError(f"no stream {name!r}", hint=f"the streams are: {known}")
+        raise UserError(f"no stream {name!r}", hint=streams_are([p.stream.name for p in plan.streams]))
     return found
 
 

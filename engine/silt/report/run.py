@@ -31,7 +31,8 @@ def _outcome(result: StreamResult) -> str:
         return "stopped" if result.stopped else "up to date"
     version = f"v{result.version}" if result.version is not None else ""
     stopped = ", stopped" if result.stopped else ""
-    return f"{result.rows:>11,} rows   {version:<5}  {duration(result.seconds)}{stopped}".rstrip()
+    noun = "row" if result.rows == 1 else "rows"
+    return f"{result.rows:>11,} {noun:<4}   {version:<5}  {duration(result.seconds)}{stopped}".rstrip()
 
 
 def _failed(result: StreamResult, name: str, width: int) -> list[str]:

@@ -68,10 +68,13 @@ class Status:
 # --- text -----------------------------------------------------------------------------------------
 
 
-def text(status: Status, *, width: int = 100) -> list[str]:
-    """What `silt status` prints: who runs it, a line a stream, what is wrong, a count of states."""
+def text(status: Status, *, width: int = 100, every: bool = False) -> list[str]:
+    """What `silt status` prints: who runs it, a line a stream, what is wrong, a count of states.
+
+    `every` gives each stream a line of its own, however many are ok.
+    """
     loud = [s for s in status.streams if not s.ok or s.state == "waiting"]
-    shown = status.streams if len(status.streams) <= SHOWN_QUIET else tuple(loud)
+    shown = status.streams if every or len(status.streams) <= SHOWN_QUIET else tuple(loud)
     troubles = [line for standing in loud for line in _trouble(standing, status, width)]
     blocks = (_head(status, width), _table(status, shown, width), troubles, [_tally(status)])
     return "\n\n".join("\n".join(block) for block in blocks if block).split("\n")
