@@ -174,6 +174,9 @@ def test_secret_without_its_space_is_not_shown():
     (problem,) = refused("a: 1\npassword:hunter2\n")
     assert "hunter2" not in f"{problem.message}{problem.hint}{problem.source_line}"
     assert problem.source_line == "password:*******"
+    place = parse("a: {password:hunter2}\n", "m.yaml").key_place(("a", "password:hunter2"))
+    assert place.source_line == "a: {password:*******}"
+    assert place.pointer == "a.'password:'"
 
 
 @given(st.text(st.sampled_from("ab:{}[]*&!#|>'\"-? \n\t$%@`,"), max_size=40) | st.text(max_size=40))

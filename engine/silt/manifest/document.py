@@ -16,7 +16,7 @@ from typing import Any
 
 from silt.manifest.model import Place, Problem, Scalar
 from silt.manifest.problems import MAX_PROBLEMS, ManifestInvalid, did_you_mean
-from silt.manifest.redact import Blot, blotted, guessed, is_sensitive
+from silt.manifest.redact import Blot, blotted, guessed, is_sensitive, tight_secret
 from silt.manifest.slips import NO_SPACE, explain, tight_colon
 
 Path = tuple[str | int, ...]
@@ -114,7 +114,8 @@ def pointer(path: Path) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            text += ("." if text else "") + (part if re.fullmatch(r"[\w*?-]+", part) else f"'{part}'")
+            name = part[: tight_secret(part)]
+            text += ("." if text else "") + (name if re.fullmatch(r"[\w*?-]+", name) else f"'{name}'")
     return text
 
 
@@ -212,6 +213,8 @@ def _blots(marks: Mapping[Path, Mark]) -> Iterator[Blot]:
     for path, mark in marks.items():
         if mark.text and is_sensitive(path):
             yield mark.line, mark.column, mark.key_column, mark.text
+        if path and isinstance(path[-1], str) and (begin := tight_secret(path[-1])):
+            yield mark.key_line, mark.key_column, mark.key_column, path[-1][begin:]
 
 
 def _root(text: str, lines: tuple[str, ...]) -> _Node:

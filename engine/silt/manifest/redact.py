@@ -77,9 +77,13 @@ def _blot(lines: list[str], index: int, column: int, indent: int, text: str) -> 
         lines[below] = "*" * len(lines[below])
 
 
+def tight_secret(text: str) -> int | None:
+    """Where the value begins in `password:hunter2`, which is one word to YAML; None in any other text."""
+    tight = _TIGHT.match(text)
+    return tight.end() if tight and _sensitive_key(tight[1]) else None
+
+
 def _secret_in(line: str) -> int | None:
     """Where the value of a key named like a secret begins; at a line's start also without its space."""
-    tight = _TIGHT.match(line)
-    if tight and _sensitive_key(tight[1]):
-        return tight.end()
-    return next((pair.end() for pair in _PAIR.finditer(line) if _sensitive_key(pair[1])), None)
+    tight = tight_secret(line)
+    return tight or next((pair.end() for pair in _PAIR.finditer(line) if _sensitive_key(pair[1])), None)
