@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from silt.cli import console
 from silt.cli.files import check_output, redirected, write_output
-from silt.cli.options import Databases
+from silt.cli.options import Databases, Force, Output
 from silt.errors import UserError
 
 
 def init(
     databases: Databases,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="Write it here, not to stdout.", show_default=False
-        ),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it is there.")] = False,
+    output: Output = None,
+    force: Force = False,
 ) -> int:
     """Write a manifest for databases: every table a stream, its mode and cursor chosen, and why.
 

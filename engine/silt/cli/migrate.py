@@ -8,17 +8,13 @@ import typer
 
 from silt.cli import console
 from silt.cli.files import check_output, redirected, write_output
+from silt.cli.options import Force, Output
 
 
 def migrate(
     config: Annotated[str, typer.Argument(metavar="CONFIG", help="The flat file: sqlite, table_path, ...")],
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="Write it here, not to stdout.", show_default=False
-        ),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it is there.")] = False,
+    output: Output = None,
+    force: Force = False,
 ) -> int:
     """Turn the flat config (sqlite, table_path, interval) into a manifest that goes on where it stands.
 

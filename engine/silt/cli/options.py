@@ -37,3 +37,10 @@ Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")
 Databases: TypeAlias = Annotated[
     list[str], typer.Argument(metavar="DB...", help="SQLite files, or globs in quotes.", show_default=False)
 ]
+
+Output = Annotated[
+    str | None,
+    typer.Option("--output", "-o", metavar="FILE", help="Write it here, not to stdout.", show_default=False),
+]
+
+Force = Annotated[bool, typer.Option("--force", help="Replace FILE if it is there.")]

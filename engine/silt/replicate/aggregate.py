@@ -11,13 +11,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from silt.errors import Held
 from silt.observe import Look, slice_columns
 from silt.observe.windows import Opening, bounded, instant, micros, open_windows, under
 from silt.plan import formats
 from silt.plan.model import Part
 from silt.plan.shaping import shaped
-from silt.plan.verdict import Hold, Restart, Wait, definition
+from silt.plan.verdict import Restart, definition
 from silt.position import Position, Witness, advanced
 from silt.replicate.append import AppendCycle, order_of, remembering
 from silt.replicate.ledger import Draft, now_ms
@@ -53,13 +52,7 @@ class AggregateCycle(AppendCycle):
             now=self._now,
             max_rows=self._most_rows(part),
         )
-        for note in look.notes:
-            self._note(f"{part.database.name}: {note}")
-        match look.verdict:
-            case Hold(why=why, rule=rule, hint=hint):
-                raise Held(why, rule=rule, on=part.database.path, hint=hint)
-            case Wait(why=why):
-                self._tally.waiting.append(f"{part.database.name}: {why}")
+        self._heed(part, look)
         return look if look.moves else None
 
     def _lacking(self, part: Part, snapshot: Snapshot, look: Look) -> list[pa.RecordBatch]:  # noqa: ARG002

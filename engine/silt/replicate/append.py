@@ -161,6 +161,11 @@ class AppendCycle(Cycle):
             max_rows=max_rows,
             goal=goal,
         )
+        self._heed(part, look)
+        return look if look.moves or look.again else None
+
+    def _heed(self, part: Part, look: Look) -> None:
+        """Tell the notes and what is waited for.  Raises `Held` on a hold."""
         for note in look.notes:
             self._note(f"{part.database.name}: {note}")
         match look.verdict:
@@ -168,7 +173,6 @@ class AppendCycle(Cycle):
                 raise Held(why, rule=rule, on=part.database.path, hint=hint)
             case Wait(why=why):
                 self._tally.waiting.append(f"{part.database.name}: {why}")
-        return look if look.moves or look.again else None
 
     # --- the position that the batch leads to ---
 
