@@ -586,11 +586,7 @@ def _constant(text: str, lake: LakeType) -> object:
         case "decimal":
             return _decimal(Decimal(text), lake)
         case "boolean":
-            return (
-                {"true": True, "false": False}[text.lower()]
-                if text.lower() in ("true", "false")
-                else int("x")
-            )
+            return _truth(text)
         case "binary":
             return text.encode()
         case "date":

@@ -45,15 +45,23 @@ def check(connection: Connection, table: Table, where: str, *, append: bool) -> 
             "a window that moves with the clock is for `mode: overwrite`",
             setting="where",
         )
-    statement = sa.select(sa.literal(1)).select_from(relation(table)).where(written(where)).limit(0)
+    prepare(connection, table, where, what="`where`", setting="where")
+
+
+def prepare(connection: Connection, table: Table, sql: str, *, what: str, setting: str) -> None:
+    """Raise `UserError` unless SQLite takes `sql` as a condition over `table`; no row is read.
+
+    As a condition, since where values are selected it would take an aggregate.
+    """
+    statement = sa.select(sa.literal(1)).select_from(relation(table)).where(written(sql)).limit(0)
     try:
         connection.names(*compiled(statement))
     except Refused as error:
         raise UserError(
-            f"`where` is refused by SQLite: {said(error)}",
-            on=f"{where}; {connection.path}",
+            f"{what} is refused by SQLite: {said(error)}",
+            on=f"{sql}; {connection.path}",
             hint=meant(error, table, connection),
-            setting="where",
+            setting=setting,
         ) from error
 
 

@@ -11,14 +11,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-import sqlalchemy as sa
-
 from silt.errors import UserError
 from silt.shapes import Table
 from silt.source.census import census
-from silt.source.condition import meant, objection, said, text_by_mistake, tokens
+from silt.source.condition import objection, prepare, said, text_by_mistake, tokens
 from silt.source.open import Connection, Refused
-from silt.source.statement import compiled, relation, written
 from silt.source.steady import chance, clock
 
 _OF_THE_READ: Final = "tells when and where it is read (for that: `lineage: [loaded_at]`)"
@@ -29,17 +26,7 @@ def check(connection: Connection, table: Table, name: str, expr: str) -> None:
     setting = f"columns.{name}.expr"
     if why := objection(expr) or text_by_mistake(expr, table) or unsteady(expr):
         raise UserError(f"`expr` of column {name} is refused: {why}", on=expr, setting=setting)
-    # as a condition: where values are selected, SQLite would take an aggregate
-    statement = sa.select(sa.literal(1)).select_from(relation(table)).where(written(expr)).limit(0)
-    try:
-        connection.names(*compiled(statement))
-    except Refused as error:
-        raise UserError(
-            f"`expr` of column {name} is refused by SQLite: {said(error)}",
-            on=f"{expr}; {connection.path}",
-            hint=meant(error, table, connection),
-            setting=setting,
-        ) from error
+    prepare(connection, table, expr, what=f"`expr` of column {name}", setting=setting)
 
 
 def blame(connection: Connection, table: Table, sample: int, expressions: Sequence[tuple[str, str]]) -> None:
