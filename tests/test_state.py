@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from silt.state import AlreadyRunning, LastStatus, StateDir, StreamStatus
+from silt.state import AlreadyRunning, LastStatus, Receipt, StateDir, StreamStatus, Trouble
 
 HOLD = """
 import sys, time
@@ -115,9 +115,22 @@ def test_names_with_odd_characters_stay_inside_the_folder(tmp_path):
 
 
 def test_status_comes_back_as_it_was_written(tmp_path):
-    """What is written is read back equal, streams included."""
-    assert state(tmp_path).write(status()) == ""
-    assert state(tmp_path).read() == status()
+    """What is written is read back equal, streams and receipts included."""
+    trouble = Trouble(
+        file="plant.yaml", line=31, column=11, pointer="streams.settings.mode", message="'miror'"
+    )
+    refused = Receipt(
+        generation=1,
+        digest="d2",
+        at=3.0,
+        seconds=0.2,
+        result="refused",
+        added=("a", "b"),
+        problems=(trouble,),
+    )
+    written = status(on_disk="refused", receipts=(refused,))
+    assert state(tmp_path).write(written) == ""
+    assert state(tmp_path).read() == written
 
 
 def test_no_status_and_broken_status_read_as_none(tmp_path):

@@ -41,7 +41,8 @@ class Holder:
 class StreamStatus:
     """What is remembered of a stream; moments in seconds since the epoch, None where not known.
 
-    `finished` is the end of the last cycle, `caught_up` of the last one that left nothing behind,
+    `finished` is the end of the last cycle, `caught_up` of the last one that left nothing behind, `committed`
+    of the last one that wrote rows,
     `ahead_since` when the source was first seen ahead of the lake since then.  `error` and `hint` are text:
     they have been redacted by who made them.
     """
@@ -53,6 +54,7 @@ class StreamStatus:
     finished: float | None = None
     caught_up: float | None = None
     ahead_since: float | None = None
+    committed: float | None = None
     next: float | None = None
     tries: int = 0
     failing_since: float | None = None
@@ -61,10 +63,46 @@ class StreamStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """A problem of a manifest that was refused: `silt.manifest.Problem` without the line itself."""
+
+    file: str
+    line: int
+    column: int
+    pointer: str
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What became of one edit of the manifest (DESIGN 9): `at` in seconds since the epoch.
+
+    `result` is `applied`, `refused` (the generation stays, `problems` say why), or `unchanged` (asked for,
+    and the files say what runs already).  `seconds` from the moment that the edit was noticed.  `added`,
+    `changed`, `removed` and `held` are names of streams, `streams` how many run after it.
+    """
+
+    generation: int
+    digest: str
+    at: float
+    seconds: float
+    result: str
+    streams: int = 0
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
+    problems: tuple[Trouble, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LastStatus:
     """What the last process of this manifest and node wrote after its last cycle.
 
     `loop` tells a running `silt run` from a `run --once`; `stopped` that the process ended as asked.
+    `receipts` are those of the last edits, the newest last; `on_disk` is `same`, `refused` where the newest
+    was, or `newer` where it has not been taken over yet.
     """
 
     manifest: str
@@ -75,6 +113,8 @@ class LastStatus:
     written: float
     loop: bool
     stopped: bool = False
+    on_disk: str = "same"
+    receipts: tuple[Receipt, ...] = ()
     streams: tuple[StreamStatus, ...] = field(default=())
 
     def stream(self, name: str) -> StreamStatus | None:
@@ -250,7 +290,14 @@ def _replace(path: Path, text: str) -> None:
 
 def _revive(data: Mapping[str, Any]) -> LastStatus:
     streams = tuple(StreamStatus(**_known(StreamStatus, s)) for s in data["streams"])
-    return LastStatus(**{**_known(LastStatus, data), "streams": streams})
+    receipts = tuple(_receipt(r) for r in data.get("receipts", ()))
+    return LastStatus(**{**_known(LastStatus, data), "streams": streams, "receipts": receipts})
+
+
+def _receipt(data: Mapping[str, Any]) -> Receipt:
+    known: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in data.items()}
+    problems = tuple(Trouble(**_known(Trouble, p)) for p in data.get("problems", ()))
+    return Receipt(**{**_known(Receipt, known), "problems": problems})
 
 
 def _known(record: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:

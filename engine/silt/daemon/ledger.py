@@ -51,6 +51,7 @@ def _status(
         rows=before.rows + result.rows,
         version=result.version if result.version is not None else before.version,
         finished=now,
+        committed=now if result.rows else before.committed,
         caught_up=before.caught_up if bad else began,
         ahead_since=(before.ahead_since or began) if bad else None,
         next=due,
