@@ -68,7 +68,7 @@ def _make_sure(stream: str, uri: str, *, yes: bool) -> None:
 
     Raises `UserError` for a no.
     """
-    from silt.report.units import plain_uri
+    from silt.manifest.redact import plain_uri
 
     if yes:
         return

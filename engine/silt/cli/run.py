@@ -123,9 +123,9 @@ def _remember(state: object, manifest: Manifest, result: RunResult, started: flo
 
 
 def _closing(planned: Plan, result: RunResult, *, stopped: bool) -> list[str]:
+    from silt.manifest.redact import plain_uri
     from silt.report import plan as plans
     from silt.report import run as report
-    from silt.report.units import plain_uri
 
     used = dict.fromkeys(p.stream.target for p in planned.streams)
     where = ", ".join(plain_uri(_shown(planned.manifest.target(name).uri)) for name in used)

@@ -196,8 +196,8 @@ class Stream:
     says that it was there.  `lineage` None means the default of
     DESIGN 7; an empty tuple is `lineage: none`.  `description` and `properties` (name, value) are the
     Delta table's; None and () leave what is there.  `places` maps a dotted setting (`cursor`,
-    `columns.ts.type`, `select[1]`; `source.path`, `target.uri`) to where it was written, for problems
-    found later; `` is the stream itself.
+    `columns.ts.type`, `select[1]`; `source.path`, `target.uri`; `manifest.name`, `manifest.node`) to where it
+    was written, for problems found later; `` is the stream itself.  Streams are equal wherever they stand.
     """
 
     name: str
@@ -222,7 +222,7 @@ class Stream:
     tags: tuple[str, ...] = ()
     enabled: bool = True
     separates_nodes: bool = False
-    places: Mapping[str, Place] = field(default_factory=dict)
+    places: Mapping[str, Place] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def separates_databases(self) -> bool:

@@ -87,3 +87,16 @@ def _secret_in(line: str) -> int | None:
     """Where the value of a key named like a secret begins; at a line's start also without its space."""
     tight = tight_secret(line)
     return tight or next((pair.end() for pair in _PAIR.finditer(line) if _sensitive_key(pair[1])), None)
+
+
+def plain_uri(uri: str) -> str:
+    """`uri` without what may be a secret: user and password, query string."""
+    if "://" not in uri:
+        return uri
+    head = re.split(r"[?#]", uri, maxsplit=1)[0]
+    scheme, _, rest = head.partition("://")
+    place, slash, path = rest.partition("/")
+    # abfss://container@account is an address; user:password@host is not.
+    if ":" in place.partition("@")[0] and "@" in place:
+        place = "***@" + place.rpartition("@")[2]
+    return f"{scheme}://{place}{slash}{path}"

@@ -153,6 +153,8 @@ def _places(draft: Draft, stacked: Stacked, target: Target) -> dict[str, Place]:
         own = (*home, key)
         places[key] = document.place(own) if own in document.marks else places[""]
     declared = {"source.path": draft.source.place, "target.uri": target.place}
+    for key in ("name", "node"):
+        declared[f"manifest.{key}"] = document.place((key,)) if (key,) in document.marks else None
     return places | {name: place for name, place in declared.items() if place is not None}
 
 

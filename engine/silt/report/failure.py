@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from silt.errors import Held, RetryLater, SiltError, UserError
 from silt.manifest.model import Place
+from silt.manifest.redact import plain_uri
 from silt.report.layout import paragraph
-from silt.report.units import plain_uri
 
 _KINDS: tuple[tuple[type[SiltError], str], ...] = (
     (Held, "held"),

@@ -9,10 +9,11 @@ from typing import Final
 
 from silt.errors import SiltError
 from silt.manifest.model import Place
+from silt.manifest.redact import plain_uri
 from silt.plan.model import COMMENT, Action, LakeColumn, Outlook, Plan, Setting, State, StreamPlan, TablePlan
 from silt.report import failure
 from silt.report.layout import Row, paragraph, signed, table
-from silt.report.units import SIGNS, count, counted, duration, plain_uri, size
+from silt.report.units import SIGNS, count, counted, duration, size
 from silt.shapes import CursorChoice
 
 SHOWN_QUIET: Final = 12

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import Final
 
@@ -86,16 +85,3 @@ def instant(moment: float | None) -> str | None:
         return None
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
     return f"{stamp}.{int(moment * 1000) % 1000:03d}Z"
-
-
-def plain_uri(uri: str) -> str:
-    """`uri` without what may be a secret: user and password, query string."""
-    if "://" not in uri:
-        return uri
-    head = re.split(r"[?#]", uri, maxsplit=1)[0]
-    scheme, _, rest = head.partition("://")
-    place, slash, path = rest.partition("/")
-    # abfss://container@account is an address; user:password@host is not.
-    if ":" in place.partition("@")[0] and "@" in place:
-        place = "***@" + place.rpartition("@")[2]
-    return f"{scheme}://{place}{slash}{path}"
