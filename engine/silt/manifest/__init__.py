@@ -7,15 +7,18 @@ from silt.manifest.load import load
 from silt.manifest.problems import ManifestInvalid, did_you_mean, problems_text
 from silt.manifest.schema import schema_text
 from silt.manifest.show import show
+from silt.manifest.texts import digest, texts
 
 __all__ = [
     "Expansion",
     "ManifestInvalid",
     "did_you_mean",
+    "digest",
     "expand",
     "load",
     "problems_text",
     "schema_text",
     "show",
     "static_streams",
+    "texts",
 ]

@@ -8,7 +8,7 @@ others by name; that is the order of the manifest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
@@ -27,14 +27,19 @@ _T = TypeVar("_T")
 
 
 def parts(folder: str) -> tuple[str, ...]:
-    """The paths of a folder's files, each beginning with `folder` as it was given.  Raises OSError."""
-    names = [
+    """The names of a folder's files, in the manifest's order.  Raises OSError."""
+    return in_order(
         entry.name
         for entry in FilePath(folder).expanduser().iterdir()
         if entry.suffix.lower() in (".yaml", ".yml") and not entry.name.startswith(".") and not entry.is_dir()
-    ]
-    main = next((name for name in MAIN if name in names), None)
-    return tuple(str(FilePath(folder) / name) for name in sorted(names, key=lambda n: (n != main, n)))
+    )
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """`silt.yaml` first, the others by name."""
+    known = list(names)
+    main = next((name for name in MAIN if name in known), None)
+    return tuple(sorted(known, key=lambda n: (n != main, n)))
 
 
 def join(written: Sequence[Written]) -> Written:

@@ -248,7 +248,8 @@ class Manifest:
     """Everything a run needs; `digest` is of the bytes of all files as written, for "has it changed?".
 
     `path` is a file or a folder, as it was named; `files` are the absolute paths whose change may change
-    the manifest (a folder's own too: files come and go in it).  `rules` are what `expand` needs to make
+    the manifest (a folder's own too: files come and go in it), `texts` the bytes that it was made of
+    (`silt.manifest.texts`).  `rules` are what `expand` needs to make
     streams out of patterns and are private to this package.
     """
 
@@ -261,6 +262,7 @@ class Manifest:
     rules: object
     digest: str
     files: tuple[str, ...] = ()
+    texts: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
     warnings: tuple[Problem, ...] = ()
     is_flat: bool = False
 
