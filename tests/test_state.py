@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from silt.state import AlreadyRunning, LastStatus, Receipt, StateDir, StreamStatus, Trouble
+from silt.state import AlreadyRunning, Good, LastStatus, Receipt, StateDir, StreamStatus, Trouble, last_good
 
 HOLD = """
 import sys, time
@@ -183,3 +183,67 @@ def test_unwritable_folder_is_a_warning(tmp_path):
     assert "cannot be written" in here.write(status())
     assert here.read() is None
     assert here.holder() is None
+
+
+# --- the last good manifest -----------------------------------------------------------------------
+
+TEXTS = {
+    "silt.yaml": b"version: 1\r\nkey: ${secret:env:KEY}\n",
+    "b.yaml": "\ufeffä\n".encode(),
+    "c.yaml": b"\xff",
+}
+
+
+def kept(folder: Path, path: str, texts=TEXTS, digest: str = "d", generation: int = 3) -> Good:
+    assert state(folder).keep_good(path, texts, digest=digest, generation=generation) == ""
+    good = last_good(folder, path)
+    assert good is not None
+    return good
+
+
+def test_the_last_good_manifest_comes_back_byte_for_byte(tmp_path):
+    """What was kept is found by PATH, with its bytes, their order, digest, generation and moment."""
+    good = kept(tmp_path / "st", "/etc/silt/recipes")
+    assert good.texts == TEXTS
+    assert list(good.texts) == list(TEXTS)
+    assert (good.path, good.digest, good.generation) == ("/etc/silt/recipes", "d", 3)
+    assert time.time() - 60 < good.at <= time.time()
+    assert kept(tmp_path / "st", "/etc/silt/recipes", {"": b"x"}, "e", 4).texts == {"": b"x"}
+
+
+def test_only_its_owner_may_read_the_last_good_manifest(tmp_path):
+    """It may hold a secret in plain: mode 0600, no other file left behind, and its repr tells nothing."""
+    good = kept(tmp_path, "m.yaml", {"": b"password: hunter2"})
+    (file,) = tmp_path.iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert "hunter2" not in repr(good)
+
+
+def test_the_last_good_manifest_is_of_its_path(tmp_path, monkeypatch):
+    """The same PATH spelled otherwise finds it, another PATH does not: manifests may share a folder."""
+    monkeypatch.chdir(tmp_path)
+    kept(tmp_path / "st", "plant.yaml", {"": b"plant"})
+    kept(tmp_path / "st", "shop.yaml", {"": b"shop"})
+    for path in ("plant.yaml", "./x/../plant.yaml", str(tmp_path / "plant.yaml")):
+        good = last_good(tmp_path / "st", path)
+        assert good is not None
+        assert good.texts == {"": b"plant"}
+    assert last_good(tmp_path / "st", "other.yaml") is None
+
+
+def test_a_damaged_last_good_manifest_is_none(tmp_path):
+    """Losing or damaging it loses nothing: it reads as if there were none."""
+    kept(tmp_path, "m.yaml")
+    (file,) = tmp_path.iterdir()
+    whole = file.read_text()
+    for damaged in ("", whole[: len(whole) // 2], "[]", "null", "{}", '{"texts": 3}'):
+        file.write_text(damaged)
+        assert last_good(tmp_path, "m.yaml") is None
+
+
+def test_a_last_good_manifest_that_cannot_be_kept_is_a_warning(tmp_path):
+    """A folder that cannot be written is said, and nothing fails."""
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("")
+    assert "cannot be written" in state(in_the_way / "st").keep_good("m", {"": b""}, digest="", generation=1)
+    assert last_good(in_the_way / "st", "m") is None

@@ -1,8 +1,9 @@
-"""The folder `state_dir`: a lock against a second process, and the last status for `silt status`.
+"""The folder `state_dir`: a lock against a second process, the last status, the last good manifest.
 
 The lake is the state (DESIGN 4.1): losing this folder between any two runs loses nothing, and one
 that cannot be written is a warning.  Files are named after the manifest's name and node, percent-
-encoded, so several manifests may share a folder.
+encoded, so several manifests may share a folder; but the last good manifest after its PATH, since it is
+looked for when no name and node can be read there.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import tempfile
@@ -121,6 +123,21 @@ class LastStatus:
         return next((s for s in self.streams if s.name == name), None)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Good:
+    """The last manifest at `path` that ran, as written: variables and secrets are not filled in.
+
+    `texts` are the bytes of its files by name, as `silt.manifest.texts` has them; `at` is when it was
+    kept, in seconds since the epoch.
+    """
+
+    path: str
+    digest: str
+    generation: int
+    at: float
+    texts: Mapping[str, bytes] = field(repr=False)
+
+
 class AlreadyRunning(UserError):
     """Another process holds the lock of this manifest and node (DESIGN 4.7)."""
 
@@ -177,6 +194,26 @@ class StateDir:
         """Replace what `ahead` says; a folder that cannot be written, or is not there yet, keeps nothing."""
         with contextlib.suppress(OSError):
             _replace(self.ahead_path, json.dumps(moments, ensure_ascii=False))
+
+    def keep_good(self, path: str, texts: Mapping[str, bytes], *, digest: str, generation: int) -> str:
+        """Replace the last good manifest of `path`, synced; a warning where it cannot be, else empty.
+
+        Only its owner may read it: a secret may be written in it in plain.
+        """
+        data = {
+            "format": FORMAT,
+            "path": _absolute(path),
+            "digest": digest,
+            "generation": generation,
+            "at": time.time(),
+            "texts": {name: _text(raw) for name, raw in texts.items()},
+        }
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _replace(_good_path(self.folder, path), json.dumps(data, indent=1), mode=0o600, sync=True)
+        except OSError as error:
+            return unwritable(self.folder, error)
+        return ""
 
     def write(self, status: LastStatus) -> str:
         """Replace the last status, whole or not at all; a warning where it cannot be written, else empty."""
@@ -244,6 +281,39 @@ class Lock:
             os.pwrite(descriptor, text.encode(), 0)
 
 
+def last_good(folder: str | Path, path: str) -> Good | None:
+    """The last good manifest of `path` in a `state_dir`; None where there is none that is whole."""
+    try:
+        data = json.loads(_good_path(Path(folder), path).read_text(encoding="utf-8"))
+        return Good(
+            path=data["path"],
+            digest=data["digest"],
+            generation=int(data["generation"]),
+            at=float(data["at"]),
+            texts={str(name): _bytes(text) for name, text in data["texts"].items()},
+        )
+    except (OSError, ValueError, TypeError, AttributeError, KeyError):
+        return None
+
+
+def _good_path(folder: Path, path: str) -> Path:
+    key = hashlib.sha256(os.fsencode(_absolute(path))).hexdigest()
+    return folder / f"{key[:32]}.good.json"
+
+
+def _absolute(path: str) -> str:
+    """PATH however it was spelled; links are not followed, since what they lead to is exchanged."""
+    return os.path.abspath(Path(path).expanduser())  # noqa: PTH100  # resolve() follows links
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
 def unwritable(folder: Path, error: OSError) -> str:
     """The warning for a state folder that cannot be written."""
     why = error.strerror or type(error).__name__
@@ -276,16 +346,29 @@ def _read_holder(descriptor: int) -> Holder | None:
         return None
 
 
-def _replace(path: Path, text: str) -> None:
+def _replace(path: Path, text: str, *, mode: int = 0o644, sync: bool = False) -> None:
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
-        Path(name).chmod(0o644)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        Path(name).chmod(mode)
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+    if sync:
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _revive(data: Mapping[str, Any]) -> LastStatus:
