@@ -230,6 +230,8 @@ def _wrong_type(document: Document, error: Any, path: Path) -> tuple[str, str]:
     noun = next((leaf["noun"] for leaf in leaves if "noun" in leaf), None)
     if noun in ("duration", "size") and isinstance(value, int | float) and not isinstance(value, bool):
         return _no_unit(value, noun)
+    if noun == "address" and json_type(value) == "integer":
+        return f"{value} is not an address", f"write {MEANT[noun](str(value))}"
     accepted = " or ".join(_NOUNS[kind] for kind in kinds)
     return f"must be {accepted}, got {describe(value)}", _type_hint(document, value, kinds, path)
 

@@ -12,6 +12,7 @@ from silt.manifest.check import check, missing
 from silt.manifest.document import Document, parse
 from silt.manifest.expand import expand, sample_problems
 from silt.manifest.interpolate import Environment, interpolate
+from silt.manifest.listen import listen
 from silt.manifest.model import Manifest, Problem
 from silt.manifest.problems import ManifestInvalid
 from silt.manifest.resolve import SECTIONS, Written, node, odd_names, rules, sources, targets
@@ -69,6 +70,7 @@ def _resolved(written: Written, name: str, given: Texts, *, one_table: bool) -> 
         name=written.data.get("name") or "default",
         node=node(written, declared),
         state_dir=folder_of(written, "state_dir", STATE_DIR),
+        listen=listen(written),
         sources=sources(written),
         targets=declared,
         rules=replace(rules(written), one_table=one_table),

@@ -244,13 +244,29 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    """Where the status is served: `port` 0 for any that is free.
+
+    `declared`: somebody asked for this address; a default one that is taken is only worth a warning.
+    """
+
+    host: str
+    port: int
+    declared: bool = False
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """Everything a run needs; `digest` is of the bytes of all files as written, for "has it changed?".
 
     `path` is a file or a folder, as it was named; `files` are the absolute paths whose change may change
     the manifest (a folder's own too: files come and go in it), `texts` the bytes that it was made of
-    (`silt.manifest.texts`).  `rules` are what `expand` needs to make
-    streams out of patterns and are private to this package.
+    (`silt.manifest.texts`).  `listen` is None where nothing is to be served.  `rules` are what `expand` needs
+    to make streams out of patterns and are private to this package.
     """
 
     path: str
@@ -265,6 +281,7 @@ class Manifest:
     texts: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
     warnings: tuple[Problem, ...] = ()
     is_flat: bool = False
+    listen: Listen | None = None
 
     def source(self, name: str) -> Source:
         return next(s for s in self.sources if s.name == name)

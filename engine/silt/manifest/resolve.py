@@ -22,6 +22,7 @@ from silt.manifest.options import (
     storage_of,
 )
 from silt.manifest.problems import did_you_mean
+from silt.manifest.redact import plain_uri
 from silt.manifest.rules import Rule, Rules, is_pattern
 from silt.manifest.units import duration
 
@@ -116,7 +117,9 @@ def _target(written: Written, name: str, body: Plain) -> Target:
     place = root(uri, written.base)
     broken = next((c for c in UNEXPANDED.sub("", place) if c in BREAKS_PATHS), None)
     if broken:
-        written.complain(where, f"{place!r} holds {broken!r}, which delta-rs cannot have in a path")
+        written.complain(
+            where, f"{plain_uri(place)!r} holds {broken!r}, which delta-rs cannot have in a path"
+        )
     return Target(
         name=name,
         uri=place,
@@ -164,7 +167,9 @@ def node(written: Written, declared: tuple[Target, ...]) -> str:
     given = written.data.get("node")
     remote = next((t for t in declared if storage_of(t.uri) not in ("local", None)), None)
     if not given and remote and not written.has_problem("node"):
-        message = f"{remote.uri} is remote, where several machines may write, and this one has no 'node'"
+        message = (
+            f"{plain_uri(remote.uri)} is remote, where several machines may write, and this one has no 'node'"
+        )
         home: Path = ("targets", remote.name)
         where = (*home, "uri") if (*home, "uri") in written.document.marks else home
         written.complain(where, message, "add node: ${NODE_ID:?set NODE_ID}")

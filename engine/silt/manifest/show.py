@@ -12,6 +12,7 @@ from silt.errors import Secret
 from silt.manifest.document import Document, Path
 from silt.manifest.expand import maker_of, rules_of, stacked_for
 from silt.manifest.model import Aggregate, CursorRule, Manifest, Schedule, Source, Stream, Target
+from silt.manifest.redact import plain_uri
 from silt.manifest.rules import Setting, Slot
 from silt.manifest.streams import UNUSED, ignored_slots
 from silt.manifest.units import duration_text, size_text
@@ -29,7 +30,12 @@ def show(manifest: Manifest, streams: Iterable[Stream]) -> dict[str, Any]:
     The first is a list of `Shown`; the others are `{"name", "settings": [Shown]}`.  Secrets are `***`.
     """
     document = rules_of(manifest).document
-    top = {"name": manifest.name, "node": manifest.node, "state_dir": manifest.state_dir}
+    top = {
+        "name": manifest.name,
+        "node": manifest.node,
+        "state_dir": manifest.state_dir,
+        "listen": str(manifest.listen) if manifest.listen else False,
+    }
     return {
         "manifest": [_shown(document, key, value, (key,)) for key, value in top.items()],
         "sources": [{"name": s.name, "settings": _source(document, s)} for s in manifest.sources],
@@ -75,7 +81,7 @@ def _target(document: Document, target: Target) -> list[Shown]:
         _shown(document, f"storage_options.{key}", value, (*home, "storage_options", key))
         for key, value in target.storage_options.items()
     ]
-    return [_shown(document, "uri", target.uri, _either(document, home, "uri", "uri")), *options]
+    return [_shown(document, "uri", plain_uri(target.uri), _either(document, home, "uri", "uri")), *options]
 
 
 def _either(document: Document, home: Path, key: str, short: str) -> Path:

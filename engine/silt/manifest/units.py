@@ -50,10 +50,23 @@ def meant_interval(text: str) -> str:
     return f"interval {found[1]} {units[found[2]]}" if found else ""
 
 
+def meant_address(text: str) -> str:
+    """`127.0.0.1:8585` for `8585`, `:8585` or `http://127.0.0.1:8585/`; `[::1]:8585` for `::1:8585`."""
+    bare = re.sub(r"^[a-z]+://|/.*$", "", text.strip().lower())
+    if found := re.fullmatch(r":?([0-9]{1,5})", bare):
+        return f"127.0.0.1:{found[1]}"
+    if found := re.fullmatch(r"([0-9a-f:]+:):?([0-9a-f]*):([0-9]{1,5})", bare):
+        return f"[{found[1]}{found[2]}]:{found[3]}"
+    if re.fullmatch(r"[a-z0-9._-]+(:[0-9]{1,5})?", bare) and ("." in bare or bare.startswith("localhost")):
+        return bare if ":" in bare else f"{bare}:8585"
+    return ""
+
+
 MEANT: Mapping[str, Callable[[str], str]] = {
     "duration": meant_duration,
     "size": meant_size,
     "interval": meant_interval,
+    "address": meant_address,
 }
 """What somebody meant who wrote a text of another form, by the form's noun; empty where that is not clear."""
 

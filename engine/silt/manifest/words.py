@@ -105,6 +105,12 @@ KEYS: Mapping[str, str] = {
     "state_path": "state_dir",
     "node_id": "node",
     "env": "node",
+    "port": "listen",
+    "http": "listen",
+    "http_port": "listen",
+    "metrics_port": "listen",
+    "bind": "listen",
+    "address": "listen",
 }
 """Keys of dlt, Sling, Meltano, Airbyte, dbt and the like -> ours; a hint only where ours is known."""
 
