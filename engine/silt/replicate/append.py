@@ -26,6 +26,7 @@ from silt.replicate.cycle import Cycle
 from silt.replicate.ledger import Draft, Txns, now_ms, reader
 from silt.replicate.model import Committed, Noted, Progress
 from silt.replicate.reread import less_held
+from silt.replicate.tally import Meter
 from silt.shapes import Extract, Key, Order
 from silt.source import evidence as ev
 from silt.source.open import Connection, Snapshot, pair
@@ -345,10 +346,11 @@ class AppendCycle(Cycle):
     def _commit(self, drafts: Sequence[Draft], batches: Callable[[], Iterator[pa.RecordBatch]]) -> None:
         started = self._clock()
         rows = sum(d.rows for d in drafts)
+        meter = Meter()
 
         def write(table: target.Table, txns: Txns, metadata: Mapping[str, str]) -> None:
             if rows:
-                table.append(reader(drafts[0].part, batches()), txns=txns, metadata=metadata)
+                table.append(reader(drafts[0].part, meter.metered(batches())), txns=txns, metadata=metadata)
             else:
                 table.empty(txns=txns, metadata=metadata)
 
@@ -361,6 +363,7 @@ class AppendCycle(Cycle):
                 rows=rows,
                 databases=len(drafts),
                 version=version,
+                bytes=meter.bytes,
                 seconds=self._clock() - started,
             )
         )

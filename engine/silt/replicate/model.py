@@ -33,7 +33,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Committed:
-    """One Delta commit: `rows` of `databases` databases became version `version`, in `seconds`."""
+    """One Delta commit: `rows` of `databases` databases, `bytes` in Arrow, became `version` in `seconds`."""
 
     stream: str
     into: str
@@ -41,6 +41,7 @@ class Committed:
     databases: int
     version: int
     seconds: float
+    bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

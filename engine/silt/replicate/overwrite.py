@@ -19,6 +19,7 @@ from silt.position import Position, advanced
 from silt.replicate.cycle import Cycle
 from silt.replicate.ledger import Draft, Txns, now_ms, reader
 from silt.replicate.model import Committed, Progress
+from silt.replicate.tally import Meter
 from silt.source.digest import Digest
 from silt.source.open import Connection, Snapshot, identity, machine_id
 from silt.source.read import stream
@@ -104,9 +105,10 @@ class OverwriteCycle(Cycle):
 
     def _commit(self, draft: Draft, batches: Callable[[], Iterator[pa.RecordBatch]]) -> None:
         started = self._clock()
+        meter = Meter()
 
         def write(table: target.Table, txns: Txns, metadata: Mapping[str, str]) -> None:
-            rows = reader(draft.part, batches())
+            rows = reader(draft.part, meter.metered(batches()))
             table.replace(rows, predicate=predicate(draft.part.slice), txns=txns, metadata=metadata)
 
         version = self._ledger.commit([draft], write)
@@ -118,6 +120,7 @@ class OverwriteCycle(Cycle):
                 rows=draft.rows,
                 databases=1,
                 version=version,
+                bytes=meter.bytes,
                 seconds=self._clock() - started,
             )
         )

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from silt.errors import Held, SiltError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Meter:
+    """The Arrow bytes of the batches that passed; a commit that is tried again counts its last try."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    def metered(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        self.bytes = 0
+        for batch in batches:
+            self.bytes += batch.nbytes
+            yield batch
 
 
 @dataclass(slots=True)
