@@ -46,7 +46,7 @@ def status(*streams: Standing, **changes) -> Status:
 
 GOLDEN = """\
 plant.yaml, node edge-7: running since 10:00:00 (pid 812), generation 1
-! The file on disk is newer than what runs: restart silt to apply it.
+! The file on disk is newer than what runs: generation 1 runs on.
 
   stream    state    behind    pending  rows 24 h  last commit  next
 x orders    failing  2 h 11 m   14,220     98,400  08:31:02     in 40 s
@@ -64,7 +64,7 @@ x orders  9 tries since 08:33:15: cannot reach s3://corp/plant (connection refus
 def test_text_is_golden():
     """Who runs it, a line a stream, what is wrong and since when, a count of states."""
     since = time.mktime((2026, 11, 20, 10, 0, 0, 0, 0, -1))
-    seen = status(ORDERS, SETTINGS, READINGS, pid=812, since=since, generation=1, on_disk="changed")
+    seen = status(ORDERS, SETTINGS, READINGS, pid=812, since=since, generation=1, on_disk="newer")
     assert "\n".join(report.text(seen)) + "\n" == GOLDEN
 
 

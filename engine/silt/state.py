@@ -44,9 +44,9 @@ class StreamStatus:
     """What is remembered of a stream; moments in seconds since the epoch, None where not known.
 
     `finished` is the end of the last cycle, `caught_up` of the last one that left nothing behind, `committed`
-    of the last one that wrote rows,
-    `ahead_since` when the source was first seen ahead of the lake since then.  `error` and `hint` are text:
-    they have been redacted by who made them.
+    of the last one that wrote rows, `ahead_since` when the source was first seen ahead of the lake since
+    then; `pending_rows` wait there, where they were counted.  `error` and `hint` are text: they have been
+    redacted by who made them.
     """
 
     name: str
@@ -56,6 +56,7 @@ class StreamStatus:
     finished: float | None = None
     caught_up: float | None = None
     ahead_since: float | None = None
+    pending_rows: int | None = None
     committed: float | None = None
     next: float | None = None
     tries: int = 0
@@ -104,7 +105,7 @@ class LastStatus:
 
     `loop` tells a running `silt run` from a `run --once`; `stopped` that the process ended as asked.
     `receipts` are those of the last edits, the newest last; `on_disk` is `same`, `refused` where the newest
-    was, or `newer` where it has not been taken over yet.
+    was, or `newer` where it has not been taken over yet.  `ready` once the sources have been looked at.
     """
 
     manifest: str
@@ -115,6 +116,7 @@ class LastStatus:
     written: float
     loop: bool
     stopped: bool = False
+    ready: bool = True
     on_disk: str = "same"
     receipts: tuple[Receipt, ...] = ()
     streams: tuple[StreamStatus, ...] = field(default=())

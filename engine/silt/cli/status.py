@@ -84,6 +84,7 @@ def look(manifest: Manifest, selection: Selection) -> Status:
         since=holder.since if holder else None,
         generation=last.generation if last and _loops(holder, last) else None,
         on_disk=_on_disk(manifest, holder, last),
+        receipts=last.receipts if last and _loops(holder, last) else (),
     )
 
 
@@ -101,7 +102,9 @@ def _loops(holder: Holder | None, last: LastStatus | None) -> bool:
 def _on_disk(manifest: Manifest, holder: Holder | None, last: LastStatus | None) -> str | None:
     if last is None or not _loops(holder, last):
         return None
-    return "same" if last.digest == manifest.digest else "changed"
+    if last.on_disk != "same":
+        return last.on_disk
+    return "same" if last.digest == manifest.digest else "newer"
 
 
 def _standing(

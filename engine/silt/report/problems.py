@@ -13,6 +13,7 @@ from silt.report import failure
 from silt.report.layout import columns
 from silt.report.plan import entries
 from silt.report.units import counted
+from silt.state import Trouble
 
 Level = Literal["error", "warning"]
 
@@ -20,7 +21,7 @@ EXCERPT: Final = 76
 """So many characters of a line are shown: a manifest of one long line must not flood the terminal."""
 
 
-def headline(problem: Problem) -> str:
+def headline(problem: Problem | Trouble) -> str:
     """`plant.yaml:31:11: streams.settings.mode: 'miror' is not one of ... (hint)`."""
     place = f"{problem.file}:{problem.line}:{problem.column}" if problem.line else problem.file
     pointer = f"{problem.pointer}: " if problem.pointer else ""
@@ -89,12 +90,13 @@ def data(problems: Sequence[Problem], warnings: Sequence[Problem] = ()) -> dict[
     """`{"valid", "problems": [{"file", "line", "column", "pointer", "message", "hint"}]}` (DESIGN 10)."""
     return {
         "valid": not problems,
-        "problems": [_plain(p) for p in problems],
-        "warnings": [_plain(p) for p in warnings],
+        "problems": [plain(p) for p in problems],
+        "warnings": [plain(p) for p in warnings],
     }
 
 
-def _plain(problem: Problem) -> dict[str, object]:
+def plain(problem: Problem | Trouble) -> dict[str, object]:
+    """One problem as `--json` has it."""
     return {
         "file": problem.file,
         "line": problem.line or None,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from silt.report.layout import Row, paragraph, signed, table
+from silt.report.problems import headline, plain
 from silt.report.units import SIGNS, count, duration, instant, when
+from silt.state import Receipt
 
 SHOWN_QUIET: Final = 12
 """Up to so many streams are all listed; of more, those that are ok share a line."""
@@ -47,7 +49,9 @@ class Status:
     """Every stream's standing, and what runs them.
 
     `pid` is the process that holds the lock, None when none does; `generation` the manifest's in
-    that process; `on_disk` is `same` where it runs what the file says, else `changed` (None: nothing runs).
+    that process; `on_disk` is `same` where it runs what the file says, `newer` where it has not taken that
+    over, `refused` where it did not want to (None: nothing runs).  `receipts` are those of edits, the newest
+    last.
     """
 
     path: str
@@ -58,11 +62,18 @@ class Status:
     since: float | None = None
     generation: int | None = None
     on_disk: str | None = None
+    receipts: tuple[Receipt, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
         return all(s.ok for s in self.streams)
+
+    @property
+    def refusal(self) -> Receipt | None:
+        """The receipt that says why the manifest on disk does not run."""
+        newest = self.receipts[-1] if self.receipts else None
+        return newest if newest and newest.result == "refused" and self.on_disk == "refused" else None
 
 
 # --- text -----------------------------------------------------------------------------------------
@@ -87,11 +98,22 @@ def _head(status: Status, width: int) -> list[str]:
         since = f" since {when(status.since, status.now)}" if status.since else ""
         generation = f", generation {status.generation}" if status.generation else ""
         lines = [f"{status.title}: running{since} (pid {status.pid}){generation}"]
-    if status.on_disk == "changed":
-        words = "The file on disk is newer than what runs: restart silt to apply it."
-        lines += paragraph(words, width=width, first="! ")
+    lines += _on_disk(status, width)
     for note in status.notes:
         lines += paragraph(note, width=width, first="note  ")
+    return lines
+
+
+def _on_disk(status: Status, width: int) -> list[str]:
+    """What is to be said of a manifest that is not the one that runs."""
+    runs = f"generation {status.generation} runs on"
+    if (refusal := status.refusal) is None:
+        words = f"The file on disk is newer than what runs: {runs}."
+        return paragraph(words, width=width, first="! ") if status.on_disk in ("newer", "refused") else []
+    words = f"The file on disk is newer and was refused at {when(refusal.at, status.now)}; {runs}."
+    lines = paragraph(words, width=width, first="! ")
+    for trouble in refusal.problems:
+        lines += paragraph(headline(trouble), width=width, first="  ")
     return lines
 
 
@@ -177,14 +199,14 @@ def _tally(status: Status) -> str:
 # --- JSON -----------------------------------------------------------------------------------------
 
 
-def data(status: Status) -> dict[str, object]:
+def data(status: Status) -> dict[str, Any]:
     """`{"manifest": {"generation", "on_disk", "problems"}, "streams": [...], "ok"}` of DESIGN 10."""
     return {
         "manifest": {
             "path": status.path,
             "generation": status.generation,
             "on_disk": status.on_disk,
-            "problems": [],
+            "problems": [plain(p) for p in status.refusal.problems] if status.refusal else [],
             "pid": status.pid,
             "running_since": instant(status.since),
         },
