@@ -97,10 +97,10 @@ def _replicates(binary: Path, manifest: Path, rows: dict[str, int]) -> None:
 
 
 def test_the_wheel_holds_the_package_and_the_schemas_and_nothing_else(built):
-    """Modules, py.typed and the JSON Schemas are in; tests and the layout's own folders are not."""
+    """Modules, py.typed, the JSON Schemas and the page are in; tests and the layout's own folders are not."""
     names = zipfile.ZipFile(next(built.glob("*.whl"))).namelist()
     assert {"silt/__init__.py", "silt/py.typed", "silt/schemas/manifest.schema.json"} <= set(names)
-    assert "silt/schemas/uploader-config.schema.json" in names
+    assert {"silt/schemas/uploader-config.schema.json", "silt/daemon/page.html"} <= set(names)
     assert {name.split("/")[0] for name in names} == {"silt", "siltlake-0.1.0.dist-info"}
     assert not [name for name in names if "__pycache__" in name or "test" in name]
 
