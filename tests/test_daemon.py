@@ -9,16 +9,16 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from clirun import environment, silt, sql, start
 
-from silt.daemon import Daemon, FileWatch, Ledger, ManifestWatch, remember
+from silt.daemon import Daemon, Job, Ledger, Prepared, Report, Survey, remember
 from silt.errors import Held, RetryLater
-from silt.manifest.model import Manifest, OnChange, Schedule, Stream
-from silt.plan.model import Part, Plan, Slice, StreamPlan, TablePlan
+from silt.manifest.model import Manifest, Schedule, Source, Stream, Target
+from silt.plan.model import Plan, StreamPlan
 from silt.replicate.model import RunResult, StreamResult
-from silt.shapes import Database, Extract, Table
 from silt.state import StateDir, StreamStatus
 
 LOCKED = RetryLater("the database is locked", hint="close it there")
@@ -38,37 +38,38 @@ class Work:
     """Streams that a test makes up; `cycle` answers from `answers`, and remembers who ran when."""
 
     def __init__(self, manifest: Manifest, *streams: StreamPlan) -> None:
-        self.manifest = manifest
+        self.made = manifest
         self.streams = list(streams)
         self.ran: list[str] = []
         self.refreshed: list[str] = []
-        self.looks = 0
-        self.fresh = True
+        self.surveys: list[Survey] = []
+        self.prepared: list[Prepared] = []
         self.under_way: set[str] = set()
         self.overlaps: list[str] = []
-        self.answer = result
+        self.answer = lambda job, stop: result(job.stream.name)
 
-    def look(self) -> Plan:
-        self.looks += 1
-        self.fresh = True
-        assert not self.under_way, "a look while a cycle runs"
-        return Plan(manifest=self.manifest, streams=tuple(self.streams))
+    def look(self, manifest: Manifest) -> Plan:
+        return Plan(manifest=manifest, streams=tuple(self.streams))
 
-    def changed(self) -> bool:
-        return not self.fresh
+    def plan(self) -> Plan:
+        return Plan(manifest=self.made, streams=tuple(self.streams))
 
-    def refresh(self, plan: StreamPlan) -> StreamPlan:
-        self.refreshed.append(plan.stream.name)
-        return plan
+    def survey(self, manifest: Manifest, known) -> Survey | None:
+        return self.surveys.pop() if self.surveys else None
 
-    def cycle(self, plan: StreamPlan) -> StreamResult:
-        name = plan.stream.name
+    def prepare(self, manifest: Manifest, known, *, began: float, asked: bool) -> Prepared:
+        return replace(self.prepared.pop(), began=began, asked=asked)
+
+    def cycle(self, job: Job, stop, *, again: bool) -> Report:
+        name = job.stream.name
+        if again:
+            self.refreshed.append(name)
         if name in self.under_way:
             self.overlaps.append(name)
         self.under_way.add(name)
         self.ran.append(name)
         try:
-            return self.answer(name)
+            return Report(job=job, result=self.answer(job, stop), began=time.time())
         finally:
             self.under_way.discard(name)
 
@@ -82,8 +83,8 @@ def manifest(tmp_path):
         name="m",
         node="n",
         state_dir=str(tmp_path / "state"),
-        sources=(),
-        targets=(),
+        sources=(Source(name="s", path=str(tmp_path / "s.db")),),
+        targets=(Target(name="t", uri=str(tmp_path / "lake")),),
         rules=None,
         digest="d",
     )
@@ -133,7 +134,7 @@ def test_slow_stream_delays_no_other_and_never_overlaps_itself(manifest):
     """A cycle that takes long blocks neither the other streams nor meets itself."""
     gate = threading.Event()
     work = Work(manifest, planned("big", 0.01), planned("small", 0.01))
-    work.answer = lambda name: (name == "big" and gate.wait(10), result(name))[1]
+    work.answer = lambda job, stop: (job.stream.name == "big" and gate.wait(10), result(job.stream.name))[1]
     with running(manifest, work):
         until(lambda: work.ran.count("small") >= 20)
         assert work.ran.count("big") == 1
@@ -145,7 +146,7 @@ def test_slow_stream_delays_no_other_and_never_overlaps_itself(manifest):
 def test_stop_waits_for_the_cycle_under_way(manifest):
     """The daemon ends after the commit under way, and says what it waits for."""
     gate, work = threading.Event(), Work(manifest, planned("big", 0.01))
-    work.answer = lambda name: (gate.wait(10), result(name, rows=5))[1]
+    work.answer = lambda job, stop: (gate.wait(10), result("big", rows=5))[1]
     with running(manifest, work) as lines:
         until(lambda: work.ran == ["big"])
         said = lambda: (until(lambda: "stopping" in kinds(lines)), gate.set())  # noqa: E731
@@ -161,10 +162,10 @@ def test_stop_waits_for_the_cycle_under_way(manifest):
 def test_bug_in_one_stream_stops_no_other(manifest):
     """An exception that nobody expected is that stream's failure; it is tried again."""
 
-    def answer(name):
-        if name == "bad":
+    def answer(job, stop):
+        if job.stream.name == "bad":
             raise ZeroDivisionError("oops")
-        return result(name)
+        return result(job.stream.name)
 
     work = Work(manifest, planned("bad", 0.05), planned("good", 0.02))
     work.answer = answer
@@ -179,10 +180,10 @@ def test_failing_stream_is_looked_at_again_and_its_return_is_told(manifest):
     failures = [LOCKED]
     work = Work(manifest, planned("a", 0.05))
 
-    def answer(name):
+    def answer(job, stop):
         if failures:
-            return result(name, state="failing", error=failures.pop())
-        return result(name, rows=7)
+            return result("a", state="failing", error=failures.pop())
+        return result("a", rows=7)
 
     work.answer = answer
     with running(manifest, work) as lines:
@@ -199,18 +200,19 @@ def test_new_tables_and_files_are_picked_up(manifest):
     with running(manifest, work) as lines:
         until(lambda: "old" in work.ran)
         work.streams = [planned("old", 0.02), planned("new", 0.02)]
-        work.fresh = False
+        work.surveys = [Survey(manifest=manifest, plan=work.plan(), moved=frozenset({"s"}))]
         until(lambda: "new" in work.ran)
         seen = len(work.ran)
         until(lambda: work.ran.count("new") >= 10)
         assert "gone" not in work.ran[seen:]
-    assert work.looks == 2
+    assert "old" in work.refreshed
     assert [line.kind for line in lines if line.fields.get("stream") in ("new", "gone")] == ["gone", "new"]
 
 
 def test_disabled_streams_do_not_run(manifest):
     """`enabled: false` is left alone."""
-    work = Work(manifest, planned("on", 0.02), planned("off", 0.02, state="disabled"))
+    off = planned("off", 0.02, state="disabled")
+    work = Work(manifest, planned("on", 0.02), replace(off, stream=replace(off.stream, enabled=False)))
     with running(manifest, work):
         until(lambda: work.ran.count("on") >= 5)
     assert "off" not in work.ran
@@ -222,11 +224,11 @@ def test_disabled_streams_do_not_run(manifest):
 def tell(results: list[StreamResult]) -> list[str | None]:
     """The kinds of lines for successive cycles of a stream, ten seconds apart."""
     ledger, told = Ledger(), []
-    ledger.keep([results[0].name])
+    ledger.keep([planned(results[0].name).stream])
     for number, one in enumerate(results):
-        before = ledger.started(one.name)
+        ledger.started(one.name)
         now = 1000.0 + 10 * number
-        line = ledger.ended(one, before, began=now - 1, now=now, next_in=5.0)
+        line = ledger.ended(one, began=now - 1, now=now, next_in=5.0)
         told.append(line.kind if line else None)
     return told
 
@@ -259,12 +261,12 @@ def test_waiting_is_told_once():
 def test_ledger_remembers_since_when_a_stream_is_behind():
     """`ahead_since` is the start of the first cycle that failed, until one leaves nothing behind."""
     ledger = Ledger()
-    ledger.keep(["a"])
+    ledger.keep([planned("a").stream])
     moments = []
     for now, one in ((10.0, LOCKED), (20.0, LOCKED), (30.0, None)):
-        before = ledger.started("a")
+        ledger.started("a")
         state = "failing" if one else "ok"
-        ledger.ended(result("a", state=state, error=one), before, began=now - 1, now=now, next_in=1.0)
+        ledger.ended(result("a", state=state, error=one), began=now - 1, now=now, next_in=1.0)
         status = ledger.streams["a"]
         moments.append((status.ahead_since, status.failing_since, status.tries, status.caught_up))
     assert moments == [(9.0, 9.0, 1, None), (9.0, 9.0, 2, None), (None, None, 0, 29.0)]
@@ -280,47 +282,6 @@ def test_run_once_keeps_what_was_known_of_other_streams(tmp_path, manifest):
     assert {s.name: s.rows for s in last.streams} == {"a": 1, "b": 2}
     assert isinstance(last.stream("a"), StreamStatus)
     assert not last.loop
-
-
-# --- the manifest on disk -------------------------------------------------------------------------
-
-
-def test_edit_is_said_once_per_edit(tmp_path, monkeypatch):
-    """A changed manifest: one line; touched only: none; broken: one line with its place."""
-    from silt import manifest as manifests
-
-    clock = [0.0]
-    monkeypatch.setattr("silt.daemon.watch.time.monotonic", lambda: clock[0])
-    path = tmp_path / "silt.yaml"
-    good = "version: 1\nsources: {a: ./a.db}\ntargets: {lake: ./lake}\nstreams: {orders: }\n"
-    path.write_text(good)
-    watch = ManifestWatch(manifests.load(str(path)))
-
-    def look():
-        clock[0] += 2
-        return watch.look()
-
-    def write(text: str) -> None:
-        (tmp_path / "next").write_text(text)
-        (tmp_path / "next").replace(path)  # as editors do: another inode
-
-    assert look() is None
-    write(good)
-    assert look() is None
-    write(good.replace("orders: ", "orders: , items: "))
-    line = look()
-    assert line is not None
-    assert (line.kind, "restart silt" in line.text) == ("changed", True)
-    assert look() is None
-    write("version: [")
-    line = look()
-    assert line is not None
-    assert line.kind == "refused"
-    assert "silt.yaml:1:" in line.text
-    path.unlink()
-    line = look()
-    assert line is not None
-    assert line.kind == "refused"
 
 
 # --- real processes -------------------------------------------------------------------------------
@@ -411,53 +372,6 @@ def test_on_change_runs_soon_after_a_write_and_only_then(shop):
         assert process.wait(20) == 0
 
 
-def test_files_watched_are_those_of_streams_that_run_on_change(tmp_path):
-    """A write to the database, or to its -wal, is told once, and to no other stream."""
-    plans = []
-    for name, schedule in (("a", Schedule(on_change=OnChange())), ("b", Schedule())):
-        path = tmp_path / f"{name}.db"
-        path.write_bytes(b"one")
-        plans.append(reading(name, str(path), schedule))
-    watch = FileWatch()
-    assert watch.is_empty
-    watch.follow(plans)
-    assert list(watch.look()) == []
-    (tmp_path / "b.db").write_bytes(b"more")
-    assert list(watch.look()) == []
-    (tmp_path / "a.db-wal").write_bytes(b"frame")
-    assert list(watch.look()) == ["a"]
-    assert list(watch.look()) == []
-    (tmp_path / "a.db").unlink()
-    watch.follow(plans)  # a change that nobody has asked for yet survives a new plan
-    assert list(watch.look()) == ["a"]
-
-
-def reading(name: str, path: str, schedule: Schedule) -> StreamPlan:
-    stream = Stream(name=name, source="s", target="t", table=name, into=name, schedule=schedule)
-    part = Part(
-        database=Database(name=name, path=path),
-        app=name,
-        extract=Extract(table=Table(name=name), fields=(), order=None),
-        slice=Slice(),
-    )
-    table = TablePlan(into=name, uri=name, target="t", exists=False, columns=(), parts=(part,))
-    return StreamPlan(stream=stream, state="ok", tables=(table,))
-
-
-def test_human_log_and_edited_manifest(shop):
-    """One event a line with its time; an edit is said, and needs a restart."""
-    with start("run", cwd=shop) as process:
-        assert process.stdout.readline().split()[1] == "ready"
-        assert process.stdout.readline().split()[1:4] == ["commit", "orders", "+1"]
-        with (shop / "silt.yaml").open("a") as file:
-            file.write("# edited\n")
-        words = process.stdout.readline()
-        assert words.split()[1] == "changed"
-        assert "restart silt to apply it" in words
-        process.terminate()
-        assert process.wait(20) == 0
-
-
 def test_log_that_nobody_reads_ends_the_loop(shop):
     """`silt run | head -1` ends as a program does that SIGPIPE ends, after the commit under way."""
     with start("run", cwd=shop) as process:
@@ -474,8 +388,9 @@ def test_second_signal_ends_at_once(shop):
     """Whoever cannot wait for the commit under way sends the signal again."""
     code = (
         "import sys, time, signal, os\nfrom silt import replicate\nfrom silt.cli.app import run\n"
+        "from silt.replicate.stream import StreamCycle\n"
         "def stuck(*a, **k):\n    print('stuck', flush=True)\n    time.sleep(60)\n"
-        "replicate.run = stuck\nsys.exit(run(['run', 'silt.yaml', '--log-format', 'json']))"
+        "StreamCycle.run = stuck\nsys.exit(run(['run', 'silt.yaml', '--log-format', 'json']))"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code], cwd=shop, env=environment(), stdout=subprocess.PIPE, text=True

@@ -14,13 +14,13 @@ from silt.cli import console
 from silt.cli.options import AsJson, Exclude, ManifestPath, Select
 from silt.cli.paths import load
 from silt.cli.select import Selection
-from silt.cli.signals import Interrupted, Stop, stop_on_signals
+from silt.cli.signals import Interrupted, Stop, leave, stop_on_signals
 
 if TYPE_CHECKING:
     from silt.manifest.model import Manifest
     from silt.observe import Handles
     from silt.plan.model import Plan
-    from silt.replicate.model import RunResult
+    from silt.replicate.model import Event, RunResult
 
 _COUNTING: Final = 0.5
 """Seconds that counting pending rows may take before a run on a terminal."""
@@ -32,6 +32,9 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be done: silt plan.")
     ] = False,
+    watch: Annotated[
+        bool, typer.Option(help="Follow edits of the manifest while it runs; not with --once.")
+    ] = True,
     select: Select = None,
     exclude: Exclude = None,
     as_json: Annotated[
@@ -58,7 +61,7 @@ def run(
         return show_plan(path, selection, every=False, as_json=as_json, detailed_exitcode=False)
     if once:
         return _once(path, selection, as_json=as_json)
-    return _loop(path, selection, as_json=as_json or log_format == "json")
+    return _loop(path, selection, as_json=as_json or log_format == "json", watch=watch)
 
 
 # --- once -----------------------------------------------------------------------------------------
@@ -155,10 +158,11 @@ def _as_table(name: str) -> str:
 # --- again and again ------------------------------------------------------------------------------
 
 
-def _loop(path: str | None, selection: Selection, *, as_json: bool) -> int:
+def _loop(path: str | None, selection: Selection, *, as_json: bool, watch: bool) -> int:
     from silt import observe
     from silt.cli.log import emitter
     from silt.daemon import Daemon, Replication
+    from silt.report.events import of_event
     from silt.state import StateDir
 
     manifest = load(path)
@@ -167,10 +171,17 @@ def _loop(path: str | None, selection: Selection, *, as_json: bool) -> int:
         emit = emitter(as_json=as_json, gone=stop.hang_up)
         if lock.warning:
             console.err([f"warning: {lock.warning}"])
-        work = Replication(manifest, handles, select=selection, emit=emit, stop=stop.event)
-        daemon = Daemon(manifest, work, emit=emit, stop=stop.event, state=state)
+
+        def hear(event: Event) -> None:
+            if (line := of_event(event)) is not None:
+                emit(line)
+
+        work = Replication(handles, select=selection, listen=hear)
+        daemon = Daemon(manifest, work, emit=emit, stop=stop.event, state=state, watch=watch)
         stop.wake = daemon.wake
-        daemon.run(check=lambda: console.err(f"warning: {words}" for words in selection.check()))
+        stop.hang = daemon.reload
+        if not daemon.run(check=lambda: console.err(f"warning: {words}" for words in selection.check())):
+            leave(1)
     if stop.number == SIGPIPE:
         raise Interrupted(SIGPIPE)
     return 0

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final
 
@@ -32,12 +33,16 @@ def raise_on_signals() -> None:
 
 
 class Stop:
-    """What the first signal sets: `event` for those who poll, `number` for the exit code."""
+    """What the first signal sets: `event` for those who poll, `number` for the exit code.
+
+    `wake` is called for it, `hang` for each SIGHUP; both in the signal handler.
+    """
 
     def __init__(self) -> None:
         self.event = threading.Event()
         self.number = 0
         self.wake: Callable[[], None] = lambda: None
+        self.hang: Callable[[], None] = lambda: None
 
     @property
     def code(self) -> int:
@@ -61,13 +66,22 @@ def stop_on_signals() -> Iterator[Stop]:
         stop.event.set()
         stop.wake()
 
-    before = [signal.getsignal(number) for number in SIGNALS]
+    numbers = (*SIGNALS, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
     _install(handler)
+    signal.signal(signal.SIGHUP, lambda _number, _frame: stop.hang())
     try:
         yield stop
     finally:
-        for number, old in zip(SIGNALS, before, strict=True):
+        for number, old in zip(numbers, before, strict=True):
             signal.signal(number, old)
+
+
+def leave(code: int) -> None:
+    """End the process now: threads in native code cannot be asked.  Their commit is whole, or not there."""
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+    os._exit(code)
 
 
 def _install(handler: Callable[[int, FrameType | None], None]) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from silt.manifest.model import Manifest
+from silt.manifest.model import Manifest, Stream
 from silt.replicate.model import RunResult, StreamResult
 from silt.report import failure
 from silt.report.events import Line
@@ -20,21 +20,33 @@ class Ledger:
     """How every stream fared, in wall-clock seconds: what the status file holds and the log says."""
 
     streams: dict[str, StreamStatus] = field(default_factory=dict)
+    _before: dict[str, StreamStatus] = field(default_factory=dict)
 
-    def keep(self, names: Iterable[str]) -> None:
-        """Forget the streams that are not in `names`, and begin those that are new."""
-        self.streams = {n: self.streams.get(n) or StreamStatus(name=n, state="ok") for n in names}
+    def keep(self, streams: Iterable[Stream]) -> None:
+        """Forget what is not in `streams`, and begin those that are new."""
+        self.streams = {s.name: self._kept(s) for s in streams}
+        self._before = {name: before for name, before in self._before.items() if name in self.streams}
 
-    def started(self, name: str) -> StreamStatus:
-        """`name` runs now; how it stood before."""
-        before = self.streams[name]
-        self.streams[name] = replace(before, state="running")
-        return before
+    def _kept(self, stream: Stream) -> StreamStatus:
+        known = self.streams.get(stream.name) or StreamStatus(name=stream.name, state="ok")
+        if not stream.enabled:
+            return replace(known, state="disabled", next=None)
+        return replace(known, state="ok") if known.state == "disabled" else known
 
-    def ended(
-        self, result: StreamResult, before: StreamStatus, *, began: float, now: float, next_in: float
-    ) -> Line | None:
+    def remember(self, last: LastStatus | None) -> None:
+        """Take over what the process before knew: since when a stream fails is older than this process."""
+        for old in last.streams if last else ():
+            if old.name in self.streams and old.failing_since is not None:
+                self.streams[old.name] = replace(old, state="ok", next=None)
+
+    def started(self, name: str) -> None:
+        """`name` runs now."""
+        self._before[name] = self.streams[name]
+        self.streams[name] = replace(self.streams[name], state="running")
+
+    def ended(self, result: StreamResult, *, began: float, now: float, next_in: float) -> Line | None:
         """Remember `result`; the line that says what changed for the reader, None where nothing did."""
+        before = self._before.pop(result.name)
         after = _status(result, before, began=began, now=now, due=now + next_in)
         self.streams[result.name] = after
         return _transition(result, before, after, next_in)

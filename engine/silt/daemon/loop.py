@@ -1,4 +1,4 @@
-"""The loop: due streams in a small pool, the sources looked at anew when they change."""
+"""The loop: due streams get their turns, writes wake them, edits change them; until a signal."""
 
 from __future__ import annotations
 
@@ -8,55 +8,45 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import Final, Protocol, TypeAlias
+from dataclasses import replace
+from typing import Final, TypeAlias
 
+from silt.daemon.job import Job, Prepared, Report, Survey, Work
 from silt.daemon.ledger import Ledger
+from silt.daemon.receipts import Receipts
+from silt.daemon.scout import Scout
 from silt.daemon.timetable import Timetable
-from silt.daemon.watch import POLL, TICK, FileWatch, ManifestWatch
-from silt.errors import SiltError
-from silt.manifest.model import Manifest
+from silt.daemon.turns import Turn, Turns
+from silt.daemon.wake import Wake, Watched
+from silt.daemon.workers import Workers
+from silt.errors import RetryLater, SiltError
+from silt.manifest.diff import Diff, Running, diff, held_streams
+from silt.manifest.identity import identity
+from silt.manifest.model import Manifest, Stream
 from silt.plan.build import state_of
 from silt.plan.model import Plan, StreamPlan
 from silt.replicate.model import StreamResult
-from silt.report import failure
+from silt.report import failure, reload
 from silt.report.events import Line
 from silt.report.units import counted, duration
-from silt.state import LastStatus, StateDir, StreamStatus
+from silt.state import LastStatus, Receipt, StateDir
 
 Emit: TypeAlias = Callable[[Line], None]
 
 WORKERS: Final = 4
 
+TICK: Final = 1.0
+"""Seconds between writes of the status, and between looks at the sources' file sets."""
 
-class Work(Protocol):
-    """What the daemon drives: the real one is `Replication`, tests bring their own."""
-
-    def look(self) -> Plan:
-        """Look at every source and table; only called while no cycle runs."""
-
-    def changed(self) -> bool:
-        """Whether the last look is out of date: other files match, or a schema changed."""
-
-    def refresh(self, plan: StreamPlan) -> StreamPlan:
-        """Look at one stream again; called by its worker, while other streams' cycles run."""
-
-    def cycle(self, plan: StreamPlan) -> StreamResult:
-        """One cycle of one stream, by its worker."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """What a worker hands back: the plan it ran, the result, and when the cycle began (wall clock)."""
-
-    plan: StreamPlan
-    result: StreamResult
-    began: float
+GRAIN: Final = 0.02
+"""Seconds between answers to writes of sources: at 500 writes a second the loop turns 50 times."""
 
 
 class Daemon:
-    """The loop.  `run` returns when `stop` is set and every commit under way is done."""
+    """The loop.  `run` returns when `stop` is set and every commit under way is done, or `grace` is over.
+
+    One thread owns everything here: workers, the scout and the watchers only put values into the inbox.
+    """
 
     def __init__(
         self,
@@ -67,151 +57,333 @@ class Daemon:
         stop: threading.Event,
         state: StateDir,
         workers: int = WORKERS,
+        watch: bool = True,
+        receipts: Receipts | None = None,
     ) -> None:
-        self._manifest = manifest
+        self._running = Running(manifest=manifest, streams=())
         self._work = work
         self._emit = emit
         self._stop = stop
         self._state = state
-        self._workers = workers
+        self._number = workers
+        self._watch = watch
         self._timetable = Timetable()
+        self._turns = Turns(workers)
         self._ledger = Ledger()
-        self._plans: dict[str, StreamPlan] = {}
+        self._jobs: dict[str, Job] = {}
         self._again: set[str] = set()
-        self._reports: queue.SimpleQueue[Report | None] = queue.SimpleQueue()
-        self._before: dict[str, StreamStatus] = {}
-        self._watch = ManifestWatch(manifest)
-        self._files = FileWatch()
+        self._under_way: dict[str, Turn] = {}
+        self._inbox: queue.SimpleQueue[Report | Survey | Prepared | None] = queue.SimpleQueue()
+        self._ran = state.ran()
+        self._receipts = receipts or Receipts(manifest.digest)
+        self._readers: dict[str, set[str]] = {}
+        self._wake = Wake(self.wake)
+        self._scout = Scout(work, self._inbox.put)
         self._started = time.time()
-        self._written = 0.0
+        self._written = self._drained = 0.0
         self._warned = ""
-        self._stale = False
+        self._said = False
+        self._status = self._current(stopped=False)
+
+    # --- from other threads, and signal handlers ---
 
     def wake(self) -> None:
-        """Make a waiting loop look at `stop` now; safe in a signal handler (SimpleQueue.put is reentrant)."""
-        self._reports.put(None)
+        """Make a waiting loop look round now; safe in a signal handler (SimpleQueue.put is reentrant)."""
+        self._inbox.put(None)
 
-    def run(self, check: Callable[[], None] = lambda: None) -> None:
-        """Look, `check` what was seen, say `ready`, and go round until `stop` is set."""
+    def reload(self, *, seconds: float = 0.0, asked: bool = True) -> None:
+        """Read the manifest anew, noticed `seconds` ago; `asked` for, it leaves a receipt whatever it finds.
+
+        Safe in a signal handler.
+        """
+        self._scout.reload(time.monotonic() - seconds, asked=asked)
+
+    def status(self) -> LastStatus:
+        """How every stream stands: a record as of the last round, for any thread."""
+        return self._status
+
+    def manifest(self) -> Manifest:
+        """The manifest that runs, for any thread."""
+        return self._running.manifest
+
+    # --- the loop itself ---
+
+    def run(self, check: Callable[[], None] = lambda: None) -> bool:
+        """Look, `check` what was seen, say `ready`, and go round until `stop` is set.
+
+        False where the commit under way did not end within the manifest's `grace`.
+        """
         before = self._state.read()
-        self._adopt(self._work.look())
+        self._start(self._work.look(self._running.manifest))
         check()
-        self._remember(before)
+        self._ledger.remember(before)
         self._emit(self._ready())
-        with ThreadPoolExecutor(self._workers, thread_name_prefix="silt") as pool:
+        if self._receipts.on_disk == "same":
+            self._keep_good()
+        workers = Workers(self._number)
+        self._scout.start()
+        try:
             while not self._stop.is_set():
-                self._round(pool)
-            if self._before:
-                names = ", ".join(sorted(self._before))
-                self._emit(Line(kind="stopping", text=f"after the commit under way: {names}"))
-            while self._before:
-                self._collect(timeout=TICK)
-        self._write(stopped=True)
-        self._emit(Line(kind="stopped", text=f"after {duration(time.time() - self._started)}"))
+                self._round(workers)
+        finally:
+            self._scout.close()
+            self._wake.close()
+            workers.close()
+        return self._end()
 
-    def _round(self, pool: ThreadPoolExecutor) -> None:
+    def _round(self, workers: Workers) -> None:
         now = time.monotonic()
-        for name in self._files.look():
-            self._timetable.touch(name, now)
-        if not self._stale:
-            for name in self._timetable.take(now):
-                self._start(pool, name)
-        due, most = self._timetable.next(), TICK if self._files.is_empty else POLL
-        self._collect(timeout=most if due is None else min(max(due - time.monotonic(), 0.0), most))
-        self._look_around()
+        if now - self._drained >= GRAIN:
+            self._drained = now
+            for path in self._wake.drain():
+                for name in self._readers.get(path, ()):
+                    self._timetable.touch(name, now)
+        for name in self._timetable.take(now):
+            self._turns.add(name, self._jobs[name].group)
+        while (turn := self._turns.take()) is not None:
+            self._begin(workers, turn)
+        self._collect(timeout=self._rest())
         self._write()
 
-    def _start(self, pool: ThreadPoolExecutor, name: str) -> None:
-        self._before[name] = self._ledger.started(name)
-        pool.submit(self._cycle, self._plans[name], again=name in self._again)
-        self._again.discard(name)
+    def _rest(self) -> float:
+        """Seconds until something is to be done without being told."""
+        due = self._timetable.next()
+        rest = TICK if due is None else min(max(due - time.monotonic(), 0.0), TICK)
+        return max(rest, GRAIN) if self._wake.is_pending else rest
 
-    def _cycle(self, plan: StreamPlan, *, again: bool) -> None:
-        """In a worker: whatever happens, a report comes back, or the stream would never run again."""
-        began = time.time()
-        try:
-            plan = self._work.refresh(plan) if again else plan
-            result = self._work.cycle(plan)
-        except Exception as error:  # noqa: BLE001  # whatever it is, it must not stop the other streams
-            result = unfinished(plan, error)
-        self._reports.put(Report(plan=plan, result=result, began=began))
+    def _begin(self, workers: Workers, name: str) -> None:
+        turn = Turn(self._stop, lambda: len(self._turns) > 0)
+        self._under_way[name] = turn
+        self._timetable.began(name)
+        self._ledger.started(name)
+        job, again = self._jobs[name], name in self._again
+        self._again.discard(name)
+        workers.submit(lambda: self._inbox.put(carried_out(self._work, job, turn, again=again)))
 
     def _collect(self, *, timeout: float) -> None:
-        """Take one report if one comes within `timeout`, then those that are there already."""
+        """Take one message if one comes within `timeout`, then those that are there already."""
         try:
-            report = self._reports.get(timeout=timeout)
+            message = self._inbox.get(timeout=timeout)
             while True:
-                if report is not None:
-                    self._settle(report)
-                report = self._reports.get_nowait()
+                self._heed(message)
+                message = self._inbox.get_nowait()
         except queue.Empty:
             return
 
+    def _heed(self, message: Report | Survey | Prepared | None) -> None:
+        match message:
+            case Report():
+                self._settle(message)
+            case Survey() if message.manifest is self._running.manifest and not self._stop.is_set():
+                self._surveyed(message)
+            case Prepared() if not self._stop.is_set():
+                self._prepared(message)
+
+    # --- a cycle ended ---
+
     def _settle(self, report: Report) -> None:
-        result = report.result
-        before = self._before.pop(result.name)
+        result, name = report.result, report.result.name
+        del self._under_way[name]
+        error = result.error
+        self._turns.done(name, trouble=isinstance(error, RetryLater))
         now = time.monotonic()
-        due = self._timetable.done(result.name, now, failed=result.state == "failing")
+        if result.stopped and not self._stop.is_set():
+            self._timetable.hasten(name, now)
+        due = self._timetable.done(name, now, failed=result.state == "failing")
         if due is None:
             return
-        self._plans[result.name] = report.plan
-        line = self._ledger.ended(
-            result, before, began=report.began, now=time.time(), next_in=max(due - now, 0.0)
-        )
-        if result.state != "ok":
-            self._again.add(result.name)  # what stops it may be in the plan: the next try looks again
+        self._note_plan(report.job)
+        if result.state != "held":
+            self._accept(report.job)
+        if result.state != "ok" and not report.quiet:
+            self._again.add(name)  # what stops it may be in the plan: the next try looks again
+        line = self._ledger.ended(result, began=report.began, now=time.time(), next_in=max(due - now, 0.0))
         if line is not None and not self._stop.is_set():
             self._emit(line)
 
-    def _look_around(self) -> None:
-        """Notice an edited manifest, and look at the sources again when they changed."""
-        if (line := self._watch.look()) is not None:
-            self._emit(line)
-        if not self._stale and not self._work.changed():
+    # --- which streams there are ---
+
+    def _start(self, plan: Plan) -> None:
+        streams = tuple(p.stream for p in plan.streams)
+        running = Running(manifest=plan.manifest, streams=streams)
+        changes = Diff(added=tuple(s.name for s in streams), held=held_streams(running, self._ran))
+        self._adopt(running, changes, plan)
+
+    def _surveyed(self, survey: Survey) -> None:
+        """Streams come and go with the sources' tables; those of a source that moved are planned anew."""
+        for source, database in survey.gone:
+            words = f"{source}: {database} is there no more; its rows in the lake stay"
+            self._emit(Line(kind="gone", text=words, level="warning", fields={"database": database}))
+        if survey.error is not None:
+            words = f"cannot look at the sources again: {failure.sentence(survey.error)}"
+            fields = dict(failure.data(survey.error))
+            self._emit(Line(kind="failing", text=words, level="error", fields=fields))
+        if survey.plan is None:
             return
-        self._stale = True
-        if self._before or self._stop.is_set():
-            return  # a look shares connections with the cycles: it waits for those under way
-        self._stale = False
-        try:
-            self._adopt(self._work.look())
-        except SiltError as error:
-            words = f"cannot look at the sources again: {failure.sentence(error)}"
-            self._emit(Line(kind="failing", text=words, level="error", fields=dict(failure.data(error))))
+        running = _running(survey.plan)
+        changes = diff(self._running, running, self._ran)
+        for name in changes.removed:
+            self._emit(_line("gone", name, "nothing makes this stream any more"))
+        for name in changes.added:
+            self._emit(_line("new", name, "a table that appeared"))
+        self._adopt(running, changes, survey.plan)
+        self._again.update(n for n, job in self._jobs.items() if job.stream.source in survey.moved)
 
-    def _adopt(self, plan: Plan) -> None:
-        """Run `plan` from now on: new streams join the timetable, streams that are gone leave it."""
-        enabled = {p.stream.name: p for p in plan.streams if p.state != "disabled"}
-        for name in self._timetable.names - enabled.keys():
+    def _prepared(self, prepared: Prepared) -> None:
+        """An edit was read: adopt it, or say why not."""
+        plan = prepared.plan
+        if plan is None or prepared.digest == self._receipts.digest:
+            receipt = self._receipts.kept(prepared, streams=len(self._jobs))
+        else:
+            changes = diff(self._running, _running(plan), self._ran)
+            self._adopt(_running(plan), changes, plan)
+            receipt = self._receipts.applied(prepared, changes, streams=len(self._jobs))
+            self._keep_good()
+        if receipt is not None:
+            self._receipt(receipt)
+
+    def _keep_good(self) -> None:
+        """What runs is what a start with an invalid manifest falls back to."""
+        manifest = self._running.manifest
+        generation = self._receipts.generation
+        self._state.keep_good(manifest.path, manifest.texts, digest=manifest.digest, generation=generation)
+
+    def _receipt(self, receipt: Receipt) -> None:
+        self._emit(reload.line(receipt))
+        self._written = 0.0  # who asked for it waits for the status file
+
+    def _adopt(self, running: Running, changes: Diff, plan: Plan) -> None:
+        """Run `running` from now on: what did not change does not notice."""
+        plans = {each.stream.name: each for each in plan.streams}
+        self._running = running
+        for name in changes.removed:
+            self._leave(name)
+        for stream in running.streams:
+            name, hold = stream.name, changes.held.get(stream.name)
+            known = self._jobs.get(name)
+            same = name in changes.untouched and known is not None and (known.hold is None) == (hold is None)
+            planned = plans.get(name) or (_moved(known, stream) if same else None)
+            self._jobs[name] = Job(stream=stream, manifest=running.manifest, plan=planned, hold=hold)
+            if not same:
+                self._put(stream)
+        self._ledger.keep(running.streams)
+        self._turns.know({job.group for job in self._jobs.values()})
+        self._scout.follow(running)
+        self._follow_files()
+
+    def _put(self, stream: Stream) -> None:
+        """A stream that is new, or other than it was: into the timetable, the cycle under way ends soon."""
+        now, name = time.monotonic(), stream.name
+        if (turn := self._under_way.get(name)) is not None:
+            turn.end()
+        if not stream.enabled:
             self._timetable.remove(name)
-            self._emit(
-                Line(kind="gone", text=f"{name}: nothing makes this stream any more", fields={"stream": name})
-            )
-        for name in enabled.keys() - self._timetable.names:
-            self._timetable.add(name, enabled[name].stream.schedule, time.monotonic())
-            if self._plans:
-                self._emit(Line(kind="new", text=f"{name}: a table that appeared", fields={"stream": name}))
-        self._plans = dict(enabled)
-        self._files.follow(enabled.values())
-        self._ledger.keep(enabled)
+            self._turns.remove(name)
+        elif name in self._timetable.names:
+            self._timetable.change(name, stream.schedule, now)
+        else:
+            self._timetable.add(name, stream.schedule, now, running=name in self._under_way)
 
-    def _remember(self, before: LastStatus | None) -> None:
-        """Take over what the process before knew: since when a stream fails is older than this process."""
-        for old in before.streams if before else ():
-            if old.name in self._ledger.streams and old.failing_since is not None:
-                kept = replace(old, state="ok", next=None, tries=old.tries)
-                self._ledger.streams[old.name] = kept
+    def _leave(self, name: str) -> None:
+        del self._jobs[name]
+        self._timetable.remove(name)
+        self._turns.remove(name)
+        self._again.discard(name)
+        if (turn := self._under_way.get(name)) is not None:
+            turn.end()
+
+    def _note_plan(self, job: Job) -> None:
+        """The plan that a worker made: the next cycle goes by it."""
+        name, known = job.stream.name, self._jobs[job.stream.name]
+        if known is job or known.manifest is not job.manifest or known.stream != job.stream:
+            return
+        self._jobs[name] = job
+        if job.stream.schedule.on_change is not None:
+            self._follow_files()
+
+    def _follow_files(self) -> None:
+        """Watch the databases of the streams that run on change."""
+        readers: dict[str, set[str]] = {}
+        polled: dict[str, bool] = {}
+        for name, job in self._jobs.items():
+            if job.plan is None or job.stream.schedule.on_change is None:
+                continue
+            poll = job.manifest.source(job.stream.source).watch == "poll"
+            for path in paths(job.plan):
+                readers.setdefault(path, set()).add(name)
+                polled[path] = polled.get(path, False) or poll
+        self._readers = readers
+        self._wake.follow(Watched(path=path, poll=poll) for path, poll in polled.items())
+
+    # --- holds that end, identities that begin ---
+
+    def _release(self) -> None:
+        """Streams that are held for an edit go on where `silt reset` has accepted it since."""
+        held = [name for name, job in self._jobs.items() if job.hold is not None]
+        if not held:
+            return
+        self._ran = self._state.ran()
+        still = held_streams(self._running, self._ran)
+        for name in held:
+            if name not in still:
+                self._jobs[name] = replace(self._jobs[name], hold=None, plan=None)
+                self._timetable.hasten(name, time.monotonic())
+
+    def _accept(self, job: Job) -> None:
+        """What a stream is when it runs is what an edit is compared with, also after a restart."""
+        now = identity(job.manifest, job.stream)
+        if self._ran.get(job.stream.name) != now:
+            self._ran = self._state.keep_ran({job.stream.name: now})
+
+    # --- what is told ---
 
     def _ready(self) -> Line:
-        databases = {part.database.path for p in self._plans.values() for t in p.tables for part in t.parts}
-        words = f"generation 1, {counted(len(self._plans), 'stream')}, {counted(len(databases), 'database')}"
+        databases = {path for job in self._jobs.values() if job.plan for path in paths(job.plan)}
+        streams = sum(1 for job in self._jobs.values() if job.stream.enabled)
+        words = f"generation {self._receipts.generation}, {counted(streams, 'stream')}"
+        words += f", {counted(len(databases), 'database')}"
         fields = {
-            "generation": 1,
-            "streams": len(self._plans),
+            "generation": self._receipts.generation,
+            "streams": streams,
             "databases": len(databases),
             "pid": os.getpid(),
         }
         return Line(kind="ready", text=words, fields=fields)
+
+    def _end(self) -> bool:
+        """Wait for the commits under way, as long as `grace` allows; whether all of them ended."""
+        grace = self._running.manifest.grace
+        until = time.monotonic() + grace
+        if self._under_way:
+            names = ", ".join(sorted(self._under_way))
+            self._emit(Line(kind="stopping", text=f"after the commit under way: {names}"))
+        while self._under_way and time.monotonic() < until:
+            self._collect(timeout=min(TICK, max(until - time.monotonic(), 0.0)))
+        self._write(stopped=True)
+        ran = f"after {duration(time.time() - self._started)}"
+        if self._under_way:
+            names = ", ".join(sorted(self._under_way))
+            words = f"{ran}: {names} did not end within {duration(grace)}; its commit is whole or not there"
+            self._emit(Line(kind="stopped", text=words, level="warning"))
+            return False
+        self._emit(Line(kind="stopped", text=ran))
+        return True
+
+    def _current(self, *, stopped: bool) -> LastStatus:
+        manifest = self._running.manifest
+        return LastStatus(
+            manifest=manifest.path,
+            digest=manifest.digest,
+            generation=self._receipts.generation,
+            pid=os.getpid(),
+            started=self._started,
+            written=time.time(),
+            loop=True,
+            stopped=stopped,
+            on_disk=self._receipts.on_disk,
+            receipts=self._receipts.last,
+            streams=tuple(self._ledger.streams.values()),
+        )
 
     def _write(self, *, stopped: bool = False) -> None:
         """Write the status, at most once a second; a folder that cannot be written is said once."""
@@ -219,24 +391,29 @@ class Daemon:
         if now - self._written < TICK and not stopped:
             return
         self._written = now
-        status = LastStatus(
-            manifest=self._manifest.path,
-            digest=self._manifest.digest,
-            generation=1,
-            pid=os.getpid(),
-            started=self._started,
-            written=now,
-            loop=True,
-            stopped=stopped,
-            streams=tuple(self._ledger.streams.values()),
-        )
-        warning = self._state.write(status)
+        self._release()
+        before, self._status = self._status, self._current(stopped=stopped)
+        if replace(before, written=now) == replace(self._status, written=now) and self._said:
+            return
+        self._said = True
+        warning = self._state.write(self._status)
         if warning and warning != self._warned:
             self._emit(Line(kind="note", text=warning, level="warning"))
         self._warned = warning
 
 
-def unfinished(plan: StreamPlan, error: Exception) -> StreamResult:
+def carried_out(work: Work, job: Job, stop: Turn, *, again: bool) -> Report:
+    """In a worker: whatever happens, a report comes back, or the stream would never run again."""
+    began = time.time()
+    try:
+        if job.hold is not None:
+            return Report(job=job, result=ended(job.stream, job.hold), began=began)
+        return work.cycle(job, stop, again=again)
+    except Exception as error:  # noqa: BLE001  # whatever it is, it must not stop the other streams
+        return Report(job=job, result=ended(job.stream, error), began=began)
+
+
+def ended(stream: Stream, error: Exception) -> StreamResult:
     """The result of a cycle that `error` ended; one that is no `SiltError` is a bug, and says so."""
     if not isinstance(error, SiltError):
         error = SiltError(
@@ -244,7 +421,29 @@ def unfinished(plan: StreamPlan, error: Exception) -> StreamResult:
             why=traceback.format_exc() if os.environ.get("SILT_DEBUG") else "",
             hint="SILT_DEBUG=1 shows the traceback: please report it",
         )
-    stream = plan.stream
     return StreamResult(
-        name=stream.name, table=stream.table, into=stream.into, state=state_of(error), error=error
+        name=stream.name,
+        table=stream.table,
+        into=stream.into,
+        state=state_of(error),
+        error=error,
+        place=stream.place_of(error),
     )
+
+
+def paths(plan: StreamPlan) -> tuple[str, ...]:
+    """The databases that a plan reads, by path."""
+    return tuple(dict.fromkeys(part.database.path for table in plan.tables for part in table.parts))
+
+
+def _running(plan: Plan) -> Running:
+    return Running(manifest=plan.manifest, streams=(*(p.stream for p in plan.streams), *plan.others))
+
+
+def _moved(job: Job | None, stream: Stream) -> StreamPlan | None:
+    """The plan of an untouched stream, which may stand on other lines now."""
+    return replace(job.plan, stream=stream) if job is not None and job.plan is not None else None
+
+
+def _line(kind: str, name: str, words: str) -> Line:
+    return Line(kind=kind, text=f"{name}: {words}", fields={"stream": name})

@@ -2,93 +2,214 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
-from silt.daemon.loop import Emit
-from silt.daemon.watch import TICK
-from silt.errors import SiltError
-from silt.manifest.model import Manifest, Source, Stream
-from silt.plan.model import Plan, StreamPlan
-from silt.replicate.model import Event, StreamResult
-from silt.report import events
+from silt.daemon.job import Job, Prepared, Report, Survey
+from silt.errors import Held, SiltError, UserError
+from silt.manifest.model import Manifest, Problem, Source, Stream
+from silt.observe.pulse import Beat, stamp, stamps
+from silt.plan.model import Plan, StreamPlan, TablePlan
+from silt.replicate.model import Listener, Stopping, StreamResult
 
 if TYPE_CHECKING:
     from silt.observe import Handles
 
+_LOG: Final = "_delta_log"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rest:
+    """What was seen when a stream had nothing left to do: while it is the same, so is that."""
+
+    tables: tuple[TablePlan, ...]
+    beats: Mapping[str, Beat]
+    lakes: Mapping[str, object]
+
+    def holds(self, plan: StreamPlan, handles: Handles) -> bool:
+        """Whether nothing was written to the sources, nor on a local disk to the tables, since."""
+        if self.tables is not plan.tables or self.lakes != _lakes(plan, handles):
+            return False
+        return all(beat.is_same(self.beats[path]) for path, beat in _beats(plan, handles).items())
+
 
 class Replication:
-    """The real `Work`: observes and replicates through handles that live as long as the daemon."""
+    """The real `Work`: observes and replicates through handles that live as long as the daemon.
 
-    def __init__(
-        self,
-        manifest: Manifest,
-        handles: Handles,
-        *,
-        select: Callable[[Stream], bool],
-        emit: Emit,
-        stop: threading.Event,
-    ) -> None:
-        self._manifest = manifest
+    `select` is the selection of the command line; `listen` hears every event of every cycle, from the
+    workers' threads.
+    """
+
+    def __init__(self, handles: Handles, *, select: Callable[[Stream], bool], listen: Listener) -> None:
         self._handles = handles
         self._select = select
-        self._emit = emit
-        self._stop = stop
-        self._seen: tuple[object, ...] = ()
-        self._looked = 0.0
+        self._listen = listen
+        self._sources: dict[str, object] = {}
+        self._files: dict[str, object] = {}
+        self._databases: dict[tuple[str, str], dict[str, int | None]] = {}
+        self._rests: dict[str, _Rest] = {}
 
-    def look(self) -> Plan:
+    # --- which streams there are ---
+
+    def look(self, manifest: Manifest) -> Plan:
         from silt import observe
 
-        self._seen = self._shape_of_sources()
-        self._looked = time.monotonic()
-        return observe.look(self._manifest, self._handles, select=self._select)
+        self._moved(manifest)
+        plan = observe.look(manifest, self._handles.under(manifest), select=self._select)
+        return replace(plan, others=())
 
-    def changed(self) -> bool:
-        """Other files match, or `PRAGMA schema_version` moved; looked at once a second at most."""
-        now = time.monotonic()
-        if now - self._looked < TICK:
-            return False
-        self._looked = now
-        return self._shape_of_sources() != self._seen
+    def survey(self, manifest: Manifest, known: Mapping[str, Stream]) -> Survey | None:
+        before = self._databases
+        moved = self._moved(manifest)
+        if not moved:
+            return None
+        gone = tuple(
+            (name, path)
+            for (name, pattern), versions in before.items()
+            for path in sorted(versions.keys() - self._databases.get((name, pattern), versions).keys())
+        )
+        plan = self._planned(manifest, known)
+        return Survey(manifest=manifest, plan=plan, moved=frozenset(moved), gone=gone)
 
-    def refresh(self, plan: StreamPlan) -> StreamPlan:
+    def prepare(
+        self, manifest: Manifest, known: Mapping[str, Stream], *, began: float, asked: bool
+    ) -> Prepared:
+        from silt import manifest as manifests
+
+        try:
+            new = manifests.load(manifest.path, open_secrets=True)
+            plan = self._planned(new, known)
+        except manifests.ManifestInvalid as error:
+            return Prepared(began=began, asked=asked, problems=error.problems)
+        except (SiltError, OSError) as error:
+            return Prepared(began=began, asked=asked, problems=(_unreadable(manifest.path, error),))
+        problems = _problems(plan)
+        if problems:
+            return Prepared(began=began, asked=asked, digest=new.digest, problems=problems)
+        return Prepared(began=began, asked=asked, digest=new.digest, plan=plan)
+
+    def _planned(self, manifest: Manifest, known: Mapping[str, Stream]) -> Plan:
+        """All streams, with plans of those that `known` has not: by handles that no cycle has to wait for."""
         from silt import observe
 
-        name = plan.stream.name
-        seen = observe.look(self._manifest, self._handles, select=lambda stream: stream.name == name)
-        return seen.streams[0] if seen.streams else plan
+        def wanted(stream: Stream) -> bool:
+            return self._select(stream) and known.get(stream.name) != stream
 
-    def cycle(self, plan: StreamPlan) -> StreamResult:
-        from silt import replicate
+        with observe.Handles(manifest, mend=False) as handles:
+            handles.patternable.update(self._handles.patternable)
+            handles.tables.update(self._handles.tables)
+            plan = observe.look(manifest, handles, select=wanted)
+            self._handles.patternable.update(handles.patternable)
+            self._handles.tables.update(handles.tables)
+        return replace(plan, others=tuple(s for s in plan.others if self._select(s)))
 
-        alone = Plan(manifest=self._manifest, streams=(plan,))
-        result = replicate.run(alone, self._handles, listen=self._hear, stop=self._stop, workers=1)
-        return result.streams[0]
+    def _moved(self, manifest: Manifest) -> set[str]:
+        """The sources whose files or schemas are not those of the last look."""
+        shapes = {origin.name: self._shape_of(origin) for origin in manifest.sources}
+        moved = {name for name, shape in shapes.items() if shape != self._sources.get(name)}
+        self._sources = shapes
+        return moved
 
-    def _hear(self, event: Event) -> None:
-        line = events.of_event(event)
-        if line is not None:
-            self._emit(line)
-
-    def _shape_of_sources(self) -> tuple[object, ...]:
-        return tuple(self._shape_of(origin) for origin in self._manifest.sources)
-
-    def _shape_of(self, origin: Source) -> tuple[object, ...]:
+    def _shape_of(self, origin: Source) -> object:
         """Names, and schema version of each database; what cannot be read now has a shape too."""
         from silt.source.open import find
 
         try:
             databases = find(origin.path, origin.exclude)
         except SiltError as error:
-            return (str(error),)
-        return tuple((d.name, d.path, self._schema_version(origin, d.path)) for d in databases)
+            return (origin.path, str(error))
+        known = self._databases.get((origin.name, origin.path), {})
+        versions = {d.path: self._schema_version(origin, d.path, known.get(d.path)) for d in databases}
+        self._databases = {**self._databases, (origin.name, origin.path): versions}
+        return (origin.path, origin.exclude, *((d.name, d.path, versions[d.path]) for d in databases))
 
-    def _schema_version(self, origin: Source, path: str) -> int | None:
+    def _schema_version(self, origin: Source, path: str, known: int | None) -> int | None:
+        """Asked where the files have other stamps; of one that cannot be read now it is what it was."""
+        seen = stamps(path)
+        if self._files.get(path) == seen and known is not None:
+            return known
         try:
             with self._handles.connection(origin, path) as connection:
-                return connection.schema_version()
+                version = connection.schema_version()
         except SiltError:  # the stream's own cycle says what is wrong with it
-            return None
+            return known if seen[0] is not None else None
+        self._files[path] = seen
+        return version
+
+    # --- one stream's cycle ---
+
+    def cycle(self, job: Job, stop: Stopping, *, again: bool) -> Report:
+        from silt import observe
+        from silt.replicate.stream import StreamCycle
+
+        began = time.time()
+        handles = self._handles.under(job.manifest)
+        rest = self._rests.get(job.stream.name)
+        plan = job.plan
+        if plan is not None and rest is not None and not again and rest.holds(plan, handles):
+            return Report(job=job, result=_nothing(plan), began=began, quiet=True)
+        if plan is None or again:
+            plan = observe.look_again(plan or _unplanned(job.stream), handles)
+        beats = _beats(plan, handles)
+        result = StreamCycle(plan, handles, listen=self._listen, stop=stop).run()
+        self._rest(job.stream.name, result, plan, beats, handles)
+        job = job if plan is job.plan else replace(job, plan=plan)
+        return Report(job=job, result=result, began=began)
+
+    def _rest(
+        self,
+        name: str,
+        result: StreamResult,
+        plan: StreamPlan,
+        beats: Mapping[str, Beat],
+        handles: Handles,
+    ) -> None:
+        if result.settled and beats:
+            self._rests[name] = _Rest(tables=plan.tables, beats=beats, lakes=_lakes(plan, handles))
+        else:
+            self._rests.pop(name, None)
+
+
+def _beats(plan: StreamPlan, handles: Handles) -> dict[str, Beat]:
+    origin = handles.manifest.source(plan.stream.source)
+    paths = dict.fromkeys(part.database.path for table in plan.tables for part in table.parts)
+    return {path: handles.pulse.take(origin, path) for path in paths}
+
+
+def _lakes(plan: StreamPlan, handles: Handles) -> dict[str, object]:
+    """What a local table's log looks like; a remote one is not asked (no request where nothing is new)."""
+    local = {t.uri for t in plan.tables if handles.manifest.target(t.target).is_local}
+    return {uri: stamp(f"{uri}/{_LOG}") for uri in local}
+
+
+def _nothing(plan: StreamPlan) -> StreamResult:
+    stream = plan.stream
+    return StreamResult(
+        name=stream.name,
+        table=stream.table,
+        into=stream.into,
+        state="waiting" if plan.state == "waiting" else "ok",
+        databases=plan.databases,
+        settled=True,
+    )
+
+
+def _unplanned(stream: Stream) -> StreamPlan:
+    return StreamPlan(stream=stream, state="ok")
+
+
+def _problems(plan: Plan) -> tuple[Problem, ...]:
+    """What would stop a stream that the edit adds or changes, and that its text can mend."""
+    found = ((p.stream, error) for p in plan.streams for error in p.errors)
+    return tuple(
+        place.problem(error.what + (f" ({error.why})" if error.why else ""), error.hint)
+        for stream, error in found
+        if isinstance(error, UserError) and not isinstance(error, Held)
+        if (place := stream.place_of(error)) is not None
+    )
+
+
+def _unreadable(path: str, error: Exception) -> Problem:
+    return Problem(file=path, line=0, column=0, pointer="", message=f"cannot be read: {error}")

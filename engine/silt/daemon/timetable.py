@@ -20,7 +20,8 @@ _LONGEST_BACKOFF: Final = 300.0
 class _Slot:
     """A stream's place in the timetable: `slot` is its next moment on the grid, before jitter.
 
-    `changed` is when its source was first seen changed and nothing has read it since.
+    `changed` is when its source was first seen changed and nothing has read it since; `hurried` that it is to
+    run again at once.
     """
 
     schedule: Schedule
@@ -29,6 +30,7 @@ class _Slot:
     tries: int = 0
     running: bool = False
     changed: float | None = None
+    hurried: bool = False
 
 
 class Timetable:
@@ -51,15 +53,38 @@ class Timetable:
     def names(self) -> frozenset[str]:
         return frozenset(self._slots)
 
-    def add(self, name: str, schedule: Schedule, now: float) -> None:
-        """A new stream is due at once (a start jitter of at most 1 s aside), one by cron at its moment."""
+    def add(self, name: str, schedule: Schedule, now: float, *, running: bool = False) -> None:
+        """A new stream is due at once (a start jitter of at most 1 s aside), one by cron at its moment.
+
+        `running`: an earlier stream of that name still runs, and this one follows it.
+        """
         jitter = self._random.uniform(0, min(JITTER * schedule.every, 1.0))
         due = now + jitter if schedule.cron is None else now + _until(schedule.cron)
-        self._slots[name] = _Slot(schedule=schedule, slot=now, due=due)
+        self._slots[name] = _Slot(
+            schedule=schedule, slot=now, due=due, running=running, hurried=running and schedule.cron is None
+        )
         heapq.heappush(self._heap, (due, name))
 
     def remove(self, name: str) -> None:
         self._slots.pop(name, None)
+
+    def change(self, name: str, schedule: Schedule, now: float) -> None:
+        """`name` was changed: due at once, by cron at its moment; its new schedule holds from now on."""
+        slot = self._slots[name]
+        slot.schedule, slot.slot, slot.tries = schedule, now, 0
+        if schedule.cron is None:
+            self.hasten(name, now)
+        elif not slot.running:
+            self._set(name, slot, now + _until(schedule.cron))
+
+    def hasten(self, name: str, now: float) -> None:
+        """`name` is due now, or as soon as its cycle under way is done."""
+        slot = self._slots.get(name)
+        if slot is None:
+            return
+        slot.hurried = True
+        if not slot.running:
+            self._set(name, slot, now)
 
     def touch(self, name: str, now: float) -> None:
         """The source of `name` changed: due soon, where its schedule is `on_change` and nothing failed."""
@@ -76,8 +101,8 @@ class Timetable:
         while self._heap and self._heap[0][0] <= now:
             due, name = heapq.heappop(self._heap)
             if self._valid(due, name):
-                self._slots[name].running = True
-                self._slots[name].changed = None
+                slot = self._slots[name]
+                slot.running, slot.changed, slot.hurried = True, None, False
                 taken.append(name)
         return tuple(taken)
 
@@ -88,8 +113,14 @@ class Timetable:
             return None
         slot.running = False
         slot.tries = slot.tries + 1 if failed else 0
-        self._set(name, slot, self._after_failure(slot, now) if failed else self._next(slot, now))
+        due = self._after_failure(slot, now) if failed else self._next(slot, now)
+        self._set(name, slot, now if slot.hurried else due)
         return slot.due
+
+    def began(self, name: str) -> None:
+        """The cycle of `name` gets its worker: what changes from now on is for the next one."""
+        if name in self._slots:
+            self._slots[name].changed = None
 
     def next(self) -> float | None:
         """The moment at which something is due, None where everything runs or nothing is there."""

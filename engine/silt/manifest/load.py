@@ -19,6 +19,7 @@ from silt.manifest.resolve import SECTIONS, Written, node, odd_names, rules, sou
 from silt.manifest.resolve import folder as folder_of
 from silt.manifest.texts import Texts, base_of, decoded, digest, file_name, is_folder, sorted_texts
 from silt.manifest.texts import texts as read
+from silt.manifest.units import duration
 
 STATE_DIR = "state"
 """`state_dir` where the manifest names none, in its folder."""
@@ -71,6 +72,7 @@ def _resolved(written: Written, name: str, given: Texts, *, one_table: bool) -> 
         node=node(written, declared),
         state_dir=folder_of(written, "state_dir", STATE_DIR),
         listen=listen(written),
+        grace=duration(written.data.get("grace") or "30s"),
         sources=sources(written),
         targets=declared,
         rules=replace(rules(written), one_table=one_table),

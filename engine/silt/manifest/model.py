@@ -69,13 +69,17 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A SQLite database or a glob of them; `busy_timeout` in seconds; `place` is where its path stands."""
+    """A SQLite database or a glob of them; `busy_timeout` in seconds; `place` is where its path stands.
+
+    `watch` says how writes are noticed: by events of the kernel, or by looking often.
+    """
 
     name: str
     path: str
     exclude: tuple[str, ...] = ()
     busy_timeout: float = 5.0
     immutable: bool = False
+    watch: Literal["events", "poll"] = "events"
     place: Place | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -265,8 +269,9 @@ class Manifest:
 
     `path` is a file or a folder, as it was named; `files` are the absolute paths whose change may change
     the manifest (a folder's own too: files come and go in it), `texts` the bytes that it was made of
-    (`silt.manifest.texts`).  `listen` is None where nothing is to be served.  `rules` are what `expand` needs
-    to make streams out of patterns and are private to this package.
+    (`silt.manifest.texts`).  `listen` is None where nothing is to be served; `grace` the seconds that a loop
+    may take to end.  `rules` are what `expand` needs to make streams out of patterns and are private to
+    this package.
     """
 
     path: str
@@ -277,6 +282,7 @@ class Manifest:
     targets: tuple[Target, ...]
     rules: object
     digest: str
+    grace: float = 30.0
     files: tuple[str, ...] = ()
     texts: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
     warnings: tuple[Problem, ...] = ()

@@ -92,6 +92,7 @@ def _source(written: Written, name: str, body: Plain) -> Source:
         exclude=tuple(absolute(pattern, written.base) for pattern in settings.get("exclude") or ()),
         busy_timeout=duration(settings.get("busy_timeout") or "5s"),
         immutable=bool(settings.get("immutable")),
+        watch="poll" if settings.get("watch") == "poll" else "events",
         place=written.document.place(where),
     )
 

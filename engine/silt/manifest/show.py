@@ -35,6 +35,7 @@ def show(manifest: Manifest, streams: Iterable[Stream]) -> dict[str, Any]:
         "node": manifest.node,
         "state_dir": manifest.state_dir,
         "listen": str(manifest.listen) if manifest.listen else False,
+        "grace": duration_text(manifest.grace),
     }
     return {
         "manifest": [_shown(document, key, value, (key,)) for key, value in top.items()],
@@ -69,6 +70,7 @@ def _source(document: Document, source: Source) -> list[Shown]:
         "exclude": source.exclude,
         "busy_timeout": duration_text(source.busy_timeout),
         "immutable": source.immutable,
+        "watch": source.watch,
     }
     return [
         _shown(document, key, value, _either(document, home, key, "path")) for key, value in values.items()

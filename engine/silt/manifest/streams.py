@@ -34,6 +34,9 @@ from silt.shapes import Mask, ascii_lower
 UNUSED = {"overwrite": ("cursor", "on_reset")}
 """Settings that a mode does not use: written they are an error, inherited they are ignored (DESIGN 3)."""
 
+DELAYS = 3
+"""`max_delay` in times of a `debounce` that is written: whoever wants rows sooner need not write both."""
+
 PLACEHOLDERS = ("stream", "table", "source", "database", "node")
 
 RESERVED = ("_silt_", "_rescued_data", "_deleted_at")
@@ -561,6 +564,8 @@ def _cron(settings: _Settings, written: str) -> str:
 
 def _on_change(settings: _Settings, written: Mapping[str, Plain]) -> OnChange:
     given = {key: duration(value) for key, value in written.items() if value is not None}
+    if "debounce" in given:
+        given.setdefault("max_delay", DELAYS * given["debounce"])
     rule = OnChange(**given)
     if rule.max_delay < rule.debounce:
         message = f"max_delay is {rule.max_delay:g} s, less than the debounce of {rule.debounce:g} s"

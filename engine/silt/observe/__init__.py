@@ -19,7 +19,7 @@ from silt.observe.look import (
     slice_columns,
 )
 from silt.observe.outlook import denied, outlook
-from silt.observe.seen import look
+from silt.observe.seen import look, look_again
 
 __all__ = [
     "Handles",
@@ -34,6 +34,7 @@ __all__ = [
     "examine",
     "known",
     "look",
+    "look_again",
     "outlook",
     "predicate",
     "slice_columns",

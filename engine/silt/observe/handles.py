@@ -13,6 +13,8 @@ from silt import target
 from silt.errors import Secret, SiltError
 from silt.manifest.model import Manifest, Source, Target
 from silt.observe import memory
+from silt.observe.pulse import Pulse
+from silt.shapes import Table
 from silt.source.open import Connection, connect
 
 MAX_IDLE_CONNECTIONS = 64
@@ -37,21 +39,53 @@ class Lake:
             self.synced = self.table.version
 
 
+@dataclass(slots=True)
+class _Kept:
+    """What outlives an edit of the manifest: connections by path, tables by URI, and what was learned."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    idle: dict[str, list[Connection]] = field(default_factory=dict)
+    lakes: dict[str, Lake] = field(default_factory=dict)
+    pulse: Pulse = field(default_factory=Pulse)
+    row_bytes: dict[str, int] = field(default_factory=dict)
+    tables: dict[str, tuple[Table, ...]] = field(default_factory=dict)
+    patternable: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
 class Handles:
     """Connections to databases and handles of tables, kept while a process runs; `close()` frees all.
 
     Without `mend`, what a power cut tore is left as it is: nothing at all is written.
     """
 
-    def __init__(self, manifest: Manifest, *, mend: bool = True) -> None:
+    def __init__(self, manifest: Manifest, *, mend: bool = True, kept: _Kept | None = None) -> None:
         memory.settle()
         self.manifest = manifest
         self._mend = mend
-        self._lock = threading.Lock()
-        self._idle: dict[str, list[Connection]] = {}
-        self._lakes: dict[str, Lake] = {}
-        self.row_bytes: dict[str, int] = {}
+        self._kept = kept or _Kept()
+
+    def under(self, manifest: Manifest) -> Handles:
+        """These handles as another manifest names them; cycles under the old one go on beside."""
+        return Handles(manifest, mend=self._mend, kept=self._kept)
+
+    @property
+    def row_bytes(self) -> dict[str, int]:
         """Arrow bytes of a row as last seen, by app: what bounds the next window."""
+        return self._kept.row_bytes
+
+    @property
+    def tables(self) -> dict[str, tuple[Table, ...]]:
+        """By path, the tables of a database when it could last be read."""
+        return self._kept.tables
+
+    @property
+    def patternable(self) -> dict[str, tuple[str, ...]]:
+        """By a source's path, the tables that a pattern saw there last."""
+        return self._kept.patternable
+
+    @property
+    def pulse(self) -> Pulse:
+        return self._kept.pulse
 
     def __enter__(self) -> Self:
         return self
@@ -62,12 +96,13 @@ class Handles:
         self.close()
 
     def close(self) -> None:
-        with self._lock:
-            idle, self._idle = self._idle, {}
-            self._lakes = {}
-        for connections in idle.values():
-            for connection in connections:
-                connection.close()
+        with self._kept.lock:
+            idle = [each for some in self._kept.idle.values() for each in some]
+            self._kept.idle.clear()
+            self._kept.lakes.clear()
+        self._kept.pulse.close()
+        for connection in idle:
+            connection.close()
 
     @contextmanager
     def connection(self, origin: Source, path: str) -> Iterator[Connection]:
@@ -86,17 +121,17 @@ class Handles:
     def _take(self, path: str) -> Connection | None:
         """An idle connection whose file is still the one that the path names."""
         while True:
-            with self._lock:
-                idle = self._idle.get(path)
+            with self._kept.lock:
+                idle = self._kept.idle.get(path)
                 connection = idle.pop() if idle else None
             if connection is None or _is_current(connection):
                 return connection
             connection.close()
 
     def _give(self, path: str, connection: Connection) -> None:
-        with self._lock:
-            if sum(map(len, self._idle.values())) < MAX_IDLE_CONNECTIONS:
-                self._idle.setdefault(path, []).append(connection)
+        with self._kept.lock:
+            if sum(map(len, self._kept.idle.values())) < MAX_IDLE_CONNECTIONS:
+                self._kept.idle.setdefault(path, []).append(connection)
                 return
         connection.close()
 
@@ -119,9 +154,13 @@ class Handles:
             yield lake
 
     def _lake(self, at: Target, into: str) -> Lake:
-        uri = self.uri(at, into)
-        with self._lock:
-            return self._lakes.setdefault(uri, Lake(uri=uri, options=_revealed(at)))
+        """Opened anew where the options are others: a secret may have been renewed."""
+        uri, options = self.uri(at, into), _revealed(at)
+        with self._kept.lock:
+            lake = self._kept.lakes.get(uri)
+            if lake is None or lake.options != options:
+                lake = self._kept.lakes[uri] = Lake(uri=uri, options=options)
+            return lake
 
 
 def _is_current(connection: Connection) -> bool:

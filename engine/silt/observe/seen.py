@@ -64,15 +64,25 @@ def _reflect_one(origin: Source, database: Database, handles: Handles) -> _Refle
     try:
         with handles.connection(origin, database.path) as connection:
             version = connection.schema_version()  # before: a change in between shows as one to come
-            return _Reflected(database=database, tables=reflect(connection), schema_version=version)
-    except SiltError as error:
-        return _Reflected(database=database, error=error.about("source.path"))
+            tables = handles.tables[database.path] = reflect(connection)
+            return _Reflected(database=database, tables=tables, schema_version=version)
+    except SiltError as error:  # a pattern's streams outlive that their database cannot be read
+        known = handles.tables.get(database.path, ())
+        return _Reflected(database=database, tables=known, error=error.about("source.path"))
 
 
 def _patternable(reflected: Sequence[_Reflected]) -> tuple[str, ...]:
     """Names that a pattern may see: ordinary tables, in any of the databases."""
     names = (t.name for r in reflected for t in r.tables if t.kind == "table" and not t.note)
     return tuple(dict.fromkeys(names))
+
+
+def _names(origin: Source, seen: Sequence[_Reflected] | None, handles: Handles) -> tuple[str, ...]:
+    """What a pattern sees; of a source that was not, or cannot be, looked at, what it saw last."""
+    if seen is None:
+        return handles.patternable.get(origin.path, ())
+    names = handles.patternable[origin.path] = _patternable(seen)
+    return names
 
 
 def _left_out(origin: Source, reflected: Sequence[_Reflected]) -> Iterator[str]:
@@ -86,14 +96,24 @@ def _left_out(origin: Source, reflected: Sequence[_Reflected]) -> Iterator[str]:
 # --- looking --------------------------------------------------------------------------------------
 
 
-def look(manifest: Manifest, handles: Handles, *, select: Select | None = None) -> Plan:
+def look_again(plan: StreamPlan, handles: Handles) -> StreamPlan:
+    """One stream's plan, made anew; the other sources are taken to be as they were seen last."""
+    name = plan.stream.name
+    seen = look(handles.manifest, handles, select=lambda s: s.name == name, source=plan.stream.source)
+    return next(iter(seen.streams), plan)
+
+
+def look(
+    manifest: Manifest, handles: Handles, *, select: Select | None = None, source: str | None = None
+) -> Plan:
     """What would be done for every selected stream, seen from the sources and targets as they are now.
 
-    Raises `manifest.ManifestInvalid` where expanding patterns finds a problem; an error of one
-    source, target or stream is that stream's own.
+    With `source` no other one is looked at.  Raises `manifest.ManifestInvalid` where expanding patterns
+    finds a problem; an error of one source, target or stream is that stream's own.
     """
-    reflected, errors = _sources(manifest, handles)
-    expansion = manifests.expand(manifest, {name: _patternable(seen) for name, seen in reflected.items()})
+    reflected, errors = _sources(manifest, handles, source)
+    names = {o.name: _names(o, reflected.get(o.name), handles) for o in manifest.sources}
+    expansion = manifests.expand(manifest, names)
     if expansion.problems:
         raise manifests.ManifestInvalid(expansion.problems)
     wanted = [s for s in expansion.streams if select is None or select(s)]
@@ -103,20 +123,23 @@ def look(manifest: Manifest, handles: Handles, *, select: Select | None = None) 
     notes = [
         note for o in manifest.sources if o.name in reflected for note in _left_out(o, reflected[o.name])
     ]
-    return Plan(manifest=manifest, streams=plans, notes=(*expansion.notes, *notes))
+    chosen = {stream.name for stream in wanted}
+    others = tuple(s for s in expansion.streams if s.name not in chosen)
+    return Plan(manifest=manifest, streams=plans, others=others, notes=(*expansion.notes, *notes))
 
 
 def _sources(
-    manifest: Manifest, handles: Handles
+    manifest: Manifest, handles: Handles, only: str | None
 ) -> tuple[dict[str, tuple[_Reflected, ...]], dict[str, SiltError]]:
     reflected: dict[str, tuple[_Reflected, ...]] = {}
     errors: dict[str, SiltError] = {}
     for origin in manifest.sources:
+        if only not in (None, origin.name):
+            continue
         try:
             reflected[origin.name] = _reflect(origin, handles)
         except SiltError as error:
             errors[origin.name] = error.about("source.path")
-            reflected[origin.name] = ()
     return reflected, errors
 
 
@@ -147,8 +170,9 @@ def _plan(
     wrong = Wrong()
     if stream.enabled and stream.source in errors:
         wrong.add(errors[stream.source])
-    found = _lakes(stream, at, handles, reflected[stream.source], dead) if stream.enabled else {}
-    databases = tuple(_see(stream, r, manifest, origin, handles, found) for r in reflected[stream.source])
+    seen = reflected.get(stream.source, ())
+    found = _lakes(stream, at, handles, seen, dead) if stream.enabled else {}
+    databases = tuple(_see(stream, r, manifest, origin, handles, found) for r in seen)
     others = tuple(n for n in sharing.get((stream.target, stream.into), ()) if n != stream.name)
     planned = build(
         Seen(

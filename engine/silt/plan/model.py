@@ -218,8 +218,9 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Every selected stream of a manifest, in the manifest's order."""
+    """Every selected stream of a manifest, in the manifest's order; `others` were not selected."""
 
     manifest: Manifest
     streams: tuple[StreamPlan, ...]
+    others: tuple[Stream, ...] = ()
     notes: tuple[str, ...] = ()

@@ -83,7 +83,7 @@ class AppendCycle(Cycle):
     def _advance(self, part: Part) -> None:
         goal: Key | None = None
         large: bool | None = None
-        while not self._stop.is_set():
+        while not self._is_stopped():
             look = self._step(part, goal, paired=large)
             if look is None or look.window.last:
                 return
@@ -167,6 +167,7 @@ class AppendCycle(Cycle):
 
     def _heed(self, part: Part, look: Look) -> None:
         """Tell the notes and what is waited for.  Raises `Held` on a hold."""
+        self._tally.deferred |= bool(look.evidence.deferred)
         for note in look.notes:
             self._note(f"{part.database.name}: {note}")
         match look.verdict:

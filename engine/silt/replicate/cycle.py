@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
@@ -10,7 +9,7 @@ from silt.errors import Contended, SiltError
 from silt.observe import Handles
 from silt.plan.model import Part, StreamPlan
 from silt.replicate.ledger import Ledger
-from silt.replicate.model import Listener
+from silt.replicate.model import Listener, Stopping
 from silt.replicate.tally import Tally
 
 
@@ -25,7 +24,7 @@ class Cycle(ABC):
         handles: Handles,
         *,
         listen: Listener,
-        stop: threading.Event,
+        stop: Stopping,
         clock: Callable[[], float],
         tally: Tally,
     ) -> None:
@@ -41,10 +40,17 @@ class Cycle(ABC):
 
     def run(self) -> None:
         for part in self._parts:
-            if self._stop.is_set():
+            if self._is_stopped():
                 break
             self._run_part(part)
         self._finish()
+
+    def _is_stopped(self) -> bool:
+        """Whether to leave the rest for the next cycle; asked only where something is left."""
+        if not self._stop.is_set():
+            return False
+        self._tally.stopped = True
+        return True
 
     def _run_part(self, part: Part) -> None:
         """One database's failure stops no other; losing a race is for the caller to try again."""

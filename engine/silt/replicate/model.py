@@ -7,11 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from silt.errors import SiltError
 from silt.manifest.model import Place
 from silt.plan.model import State
+
+
+class Stopping(Protocol):
+    """What tells a cycle to end after the commit under way: a threading.Event, or the daemon's `Turn`."""
+
+    def is_set(self) -> bool:
+        """Whether it is to end now."""
+
+    def wait(self, timeout: float) -> bool:
+        """Sleep for `timeout` seconds, or until it is to end; whether it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +79,8 @@ class StreamResult:
     `into` is the path under the target's URI (the template where there are several tables);
     `version` the Delta version after the cycle (the highest of several); `position` maps each
     database to its key.  `rows` counts rows written, `batches` commits.  `stopped`: it was told to stop
-    before its end, and may have left rows pending.  `place`: where the setting that `error` is about stands.
+    before its end, and may have left rows pending.  `settled`: nothing but a write to the source, or to the
+    table, can give the next cycle anything to do.  `place`: where the setting that `error` is about stands.
     """
 
     name: str
@@ -86,6 +97,7 @@ class StreamResult:
     error: SiltError | None = None
     place: Place | None = None
     stopped: bool = False
+    settled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

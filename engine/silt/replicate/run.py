@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from silt.observe import Handles
 from silt.plan.model import Plan, StreamPlan
-from silt.replicate.model import Listener, RunResult, StreamResult
+from silt.replicate.model import Listener, RunResult, Stopping, StreamResult
 from silt.replicate.stream import StreamCycle
 
 WORKERS = 4
@@ -20,7 +20,7 @@ def run(
     handles: Handles,
     *,
     listen: Listener,
-    stop: threading.Event,
+    stop: Stopping,
     workers: int = WORKERS,
 ) -> RunResult:
     """One cycle of every stream of `plan`; `stop` set: commits under way finish, no other starts.
@@ -49,5 +49,5 @@ class _Serial:
             self._listen(event)  # type: ignore[arg-type]  # the union's members are all that is sent
 
 
-def _one(stream: StreamPlan, handles: Handles, listen: Listener, stop: threading.Event) -> StreamResult:
+def _one(stream: StreamPlan, handles: Handles, listen: Listener, stop: Stopping) -> StreamResult:
     return StreamCycle(stream, handles, listen=listen, stop=stop).run()

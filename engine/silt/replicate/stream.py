@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from silt.errors import Bug, Contended, SchemaMoved, SiltError
-from silt.observe import Handles, look
+from silt.observe import Handles, look_again
 from silt.plan.build import state_of
 from silt.plan.model import Part, State, StreamPlan, TablePlan
 from silt.replicate.aggregate import AggregateCycle
 from silt.replicate.append import AppendCycle
 from silt.replicate.cycle import Cycle
 from silt.replicate.ledger import Ledger, shown
-from silt.replicate.model import Finished, Listener, Noted, Retrying, Started, StreamResult
+from silt.replicate.model import Finished, Listener, Noted, Retrying, Started, Stopping, StreamResult
 from silt.replicate.overwrite import OverwriteCycle
 from silt.replicate.tally import Tally
+from silt.source.condition import follows_clock
 
 TRIES = 40
 """Tries of one table in one cycle; the library's own commit retries run out under contention (FACTS)."""
@@ -36,7 +36,7 @@ class StreamCycle:
         handles: Handles,
         *,
         listen: Listener,
-        stop: threading.Event,
+        stop: Stopping,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._plan = plan
@@ -71,6 +71,7 @@ class StreamCycle:
         errors: list[SiltError] = [self._plan.error] if self._plan.error else []
         for table in self._plan.tables:
             if self._stop.is_set():
+                self._tally.stopped = True
                 break
             try:
                 self._run_table(table)
@@ -85,9 +86,7 @@ class StreamCycle:
         self._tally.errors.extend(errors)
 
     def _plan_anew(self) -> None:
-        name = self._plan.stream.name
-        for plan in look(self._handles.manifest, self._handles, select=lambda s: s.name == name).streams:
-            self._plan = plan
+        self._plan = look_again(self._plan, self._handles)
 
     def _run_table(self, table: TablePlan) -> None:
         for attempt in range(1, TRIES + 1):
@@ -174,8 +173,16 @@ class StreamCycle:
             notes=(*self._plan.notes, *tally.notes, *tally.waiting),
             error=error,
             place=stream.place_of(error),
-            stopped=self._stop.is_set(),
+            stopped=self._tally.stopped,
+            settled=self._settled(error),
         )
+
+    def _settled(self, error: SiltError | None) -> bool:
+        """Whether the clock alone gives the next cycle nothing to do, so that it need not look."""
+        if error is not None or self._tally.stopped or self._tally.deferred:
+            return False
+        stream = self._plan.stream
+        return stream.aggregate is None and not follows_clock(stream.where)
 
     def _state(self, error: SiltError | None) -> State:
         if error is not None:

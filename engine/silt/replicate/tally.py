@@ -35,6 +35,10 @@ class Tally:
     waiting: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     errors: list[SiltError] = field(default_factory=list)
+    stopped: bool = False
+    """It was told to stop, and left something undone."""
+    deferred: bool = False
+    """Rows wait for the clock: they lie in the future."""
 
     def commit(self, databases: Iterable[str], rows: int) -> None:
         self.rows += rows
@@ -55,5 +59,6 @@ class Tally:
 
     def another_try(self) -> None:
         """Forget what the tables will be asked again; what was committed stays counted."""
+        self.deferred = False
         self.waiting.clear()
         self.errors.clear()

@@ -48,6 +48,11 @@ def check(connection: Connection, table: Table, where: str, *, append: bool) -> 
     prepare(connection, table, where, what="`where`", setting="where")
 
 
+def follows_clock(where: str | None) -> bool:
+    """Whether the condition takes other rows as time goes by."""
+    return where is not None and bool(clock(tokens(where), local=False))
+
+
 def prepare(connection: Connection, table: Table, sql: str, *, what: str, setting: str) -> None:
     """Raise `UserError` unless SQLite takes `sql` as a condition over `table`; no row is read.
 

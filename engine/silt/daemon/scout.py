@@ -1,0 +1,70 @@
+"""Looks at sources and at an edited manifest in threads of their own: the loop waits for neither."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from silt.daemon.job import Prepared, Survey, Work
+from silt.errors import SiltError
+from silt.manifest.diff import Running
+from silt.manifest.model import Manifest, Stream
+
+INTERVAL: Final = 1.0
+"""Seconds between looks at the sources' files."""
+
+SHARE: Final = 500.0
+"""A look rests this many times as long as it took: 0.2% of a core, however many files there are."""
+
+
+class Scout:
+    """Puts a `Survey` where the sources changed, and a `Prepared` for each reload that is asked for."""
+
+    def __init__(self, work: Work, put: Callable[[Survey | Prepared], None]) -> None:
+        self._work = work
+        self._put = put
+        self._seen: tuple[Manifest, Mapping[str, Stream]] | None = None
+        self._stop = threading.Event()
+        self._asked: queue.SimpleQueue[tuple[float, bool] | None] = queue.SimpleQueue()
+
+    def start(self) -> None:
+        for task, name in ((self._survey, "silt-survey"), (self._reload, "silt-reload")):
+            threading.Thread(target=task, name=name, daemon=True).start()
+
+    def follow(self, running: Running) -> None:
+        """What runs now: plans are made of what differs from it."""
+        self._seen = (running.manifest, {stream.name: stream for stream in running.streams})
+
+    def reload(self, began: float, *, asked: bool) -> None:
+        """Read the manifest anew; safe in a signal handler."""
+        self._asked.put((began, asked))
+
+    def close(self) -> None:
+        self._stop.set()
+        self._asked.put(None)
+
+    def _survey(self) -> None:
+        rest = INTERVAL
+        while not self._stop.wait(rest) and self._seen is not None:
+            manifest, known = self._seen
+            began = time.thread_time()
+            try:
+                survey = self._work.survey(manifest, known)
+            except SiltError as error:
+                survey = Survey(manifest=manifest, error=error)
+            except Exception as error:  # noqa: BLE001  # the thread must outlive a bug
+                survey = Survey(manifest=manifest, error=SiltError(f"silt has a bug: {error!r}"))
+            if survey is not None and not self._stop.is_set():
+                self._put(survey)
+            rest = max(INTERVAL, SHARE * (time.thread_time() - began))
+
+    def _reload(self) -> None:
+        while (request := self._asked.get()) is not None and self._seen is not None:
+            manifest, known = self._seen
+            began, asked = request
+            prepared = self._work.prepare(manifest, known, began=began, asked=asked)
+            if not self._stop.is_set():
+                self._put(prepared)
