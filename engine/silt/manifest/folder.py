@@ -31,8 +31,13 @@ def parts(folder: str) -> tuple[str, ...]:
     return in_order(
         entry.name
         for entry in FilePath(folder).expanduser().iterdir()
-        if entry.suffix.lower() in (".yaml", ".yml") and not entry.name.startswith(".") and not entry.is_dir()
+        if is_part(entry.name) and not entry.is_dir()
     )
+
+
+def is_part(name: str) -> bool:
+    """Whether a file of that name is one of a folder's."""
+    return FilePath(name).suffix.lower() in (".yaml", ".yml") and not name.startswith(".")
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
