@@ -11,10 +11,13 @@ SILT = [sys.executable, "-m", "silt"]
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """The machine's environment without what would change silt's output, and with `changes`."""
+    """The machine's environment without what would change silt's output, and with `changes`.
+
+    Nothing is served unless a test asks for it: tests run beside each other.
+    """
     left_out = ("SILT_", "COLUMNS", "NO_COLOR", "FORCE_COLOR")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
-    return {**kept, "PYTHONUNBUFFERED": "1", **changes}
+    return {**kept, "PYTHONUNBUFFERED": "1", "SILT_LISTEN": "off", **changes}
 
 
 def silt(

@@ -26,7 +26,7 @@ _COUNTING: Final = 0.5
 """Seconds that counting pending rows may take before a run on a terminal."""
 
 
-def run(
+def run(  # noqa: PLR0913, PLR0917  # a flag each
     path: ManifestPath = None,
     once: Annotated[bool, typer.Option("--once", help="One cycle of every stream, then exit.")] = False,
     dry_run: Annotated[
@@ -35,6 +35,15 @@ def run(
     watch: Annotated[
         bool, typer.Option(help="Follow edits of the manifest while it runs; not with --once.")
     ] = True,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            "--listen",
+            metavar="HOST:PORT",
+            envvar="SILT_LISTEN",
+            help="Serve the status page and metrics here, whatever the manifest says; `off` for nowhere.",
+        ),
+    ] = None,
     select: Select = None,
     exclude: Exclude = None,
     as_json: Annotated[
@@ -61,7 +70,7 @@ def run(
         return show_plan(path, selection, every=False, as_json=as_json, detailed_exitcode=False)
     if once:
         return _once(path, selection, as_json=as_json)
-    return _loop(path, selection, as_json=as_json or log_format == "json", watch=watch)
+    return _loop(path, selection, as_json=as_json or log_format == "json", watch=watch, listen=listen)
 
 
 # --- once -----------------------------------------------------------------------------------------
@@ -158,13 +167,16 @@ def _as_table(name: str) -> str:
 # --- again and again ------------------------------------------------------------------------------
 
 
-def _loop(path: str | None, selection: Selection, *, as_json: bool, watch: bool) -> int:
+def _loop(path: str | None, selection: Selection, *, as_json: bool, watch: bool, listen: str | None) -> int:
     from silt import observe
     from silt.cli.log import emitter
     from silt.daemon import Daemon, Replication
+    from silt.daemon.front import Front
+    from silt.manifest.listen import parse
     from silt.report.events import of_event
     from silt.state import StateDir
 
+    address, fixed = (parse(listen) if listen else None), listen is not None
     manifest = load(path)
     state = StateDir(manifest.state_dir, manifest=manifest.name, node=manifest.node)
     with stop_on_signals() as stop, state.lock(manifest.path) as lock, observe.Handles(manifest) as handles:
@@ -173,14 +185,21 @@ def _loop(path: str | None, selection: Selection, *, as_json: bool, watch: bool)
             console.err([f"warning: {lock.warning}"])
 
         def hear(event: Event) -> None:
+            front.heard(event)
             if (line := of_event(event)) is not None:
                 emit(line)
 
         work = Replication(handles, select=selection, listen=hear)
         daemon = Daemon(manifest, work, emit=emit, stop=stop.event, state=state, watch=watch)
-        stop.wake = daemon.wake
-        stop.hang = daemon.reload
-        if not daemon.run(check=lambda: console.err(f"warning: {words}" for words in selection.check())):
+        front = Front(daemon, emit=emit, address=address, fixed=fixed)
+        front.listen()
+        daemon.reloaded, daemon.url = front.reloaded, lambda: front.url
+        stop.wake, stop.hang = daemon.wake, daemon.reload
+        try:
+            ended = daemon.run(check=lambda: console.err(f"warning: {w}" for w in selection.check()))
+        finally:
+            front.stop()
+        if not ended:
             leave(1)
     if stop.number == SIGPIPE:
         raise Interrupted(SIGPIPE)

@@ -3,7 +3,8 @@
 Thin, on top of the same `replicate` that --once uses.  `Timetable` decides when, and knows no clock but
 the moments that it is given; `Turns` who gets a worker; `Wake` tells of writes to the sources; `Ledger`
 remembers how every stream fared, `Receipts` what became of each edit of the manifest; `Scout` looks at
-what changed; `Daemon` is the loop that owns all of them.
+what changed; `Daemon` is the loop that owns all of them. `front` is
+what the world sees of it, imported by who serves it: `run --once` starts without an HTTP server.
 """
 
 from __future__ import annotations

@@ -82,7 +82,11 @@ class Daemon:
         self._started = time.time()
         self._written = self._drained = 0.0
         self._warned = ""
-        self._said = False
+        self._said = self._is_ready = False
+        self.reloaded: Callable[[Receipt], None] = lambda _: None
+        """Called in the loop's thread for each receipt."""
+        self.url: Callable[[], str | None] = lambda: None
+        """Where the status is served."""
         self._status = self._current(stopped=False)
 
     # --- from other threads, and signal handlers ---
@@ -106,6 +110,10 @@ class Daemon:
         """The manifest that runs, for any thread."""
         return self._running.manifest
 
+    def streams(self) -> tuple[Stream, ...]:
+        """The streams that run, for any thread."""
+        return self._running.streams
+
     # --- the loop itself ---
 
     def run(self, check: Callable[[], None] = lambda: None) -> bool:
@@ -117,6 +125,7 @@ class Daemon:
         self._start(self._work.look(self._running.manifest))
         check()
         self._ledger.remember(before)
+        self._is_ready = True
         self._emit(self._ready())
         if self._receipts.on_disk == "same":
             self._keep_good()
@@ -250,6 +259,7 @@ class Daemon:
 
     def _receipt(self, receipt: Receipt) -> None:
         self._emit(reload.line(receipt))
+        self.reloaded(receipt)
         self._written = 0.0  # who asked for it waits for the status file
 
     def _adopt(self, running: Running, changes: Diff, plan: Plan) -> None:
@@ -342,11 +352,14 @@ class Daemon:
         streams = sum(1 for job in self._jobs.values() if job.stream.enabled)
         words = f"generation {self._receipts.generation}, {counted(streams, 'stream')}"
         words += f", {counted(len(databases), 'database')}"
+        url = self.url()
+        words += f", {url}" if url else ""
         fields = {
             "generation": self._receipts.generation,
             "streams": streams,
             "databases": len(databases),
             "pid": os.getpid(),
+            "url": url,
         }
         return Line(kind="ready", text=words, fields=fields)
 
@@ -380,6 +393,7 @@ class Daemon:
             written=time.time(),
             loop=True,
             stopped=stopped,
+            ready=self._is_ready,
             on_disk=self._receipts.on_disk,
             receipts=self._receipts.last,
             streams=tuple(self._ledger.streams.values()),
