@@ -46,7 +46,7 @@ def status(*streams: Standing, **changes) -> Status:
 
 GOLDEN = """\
 plant.yaml, node edge-7: running since 10:00:00 (pid 812), generation 1
-! The file on disk is newer than what runs: generation 1 runs on.
+! The file on disk is newer than what runs; generation 1 runs on.
 
   stream    state    behind    pending  rows 24 h  last commit  next
 x orders    failing  2 h 11 m   14,220     98,400  08:31:02     in 40 s

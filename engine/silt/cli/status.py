@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from silt.cli import console
+from silt.cli.again import again
 from silt.cli.options import AsJson, Exclude, ManifestPath, Select
-from silt.cli.paths import load
+from silt.cli.paths import load, manifest_path
 from silt.cli.select import Selection
 from silt.errors import SiltError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from silt.manifest.model import Manifest
     from silt.observe import Handles
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from silt.report.status import Standing, Status
     from silt.state import Holder, LastStatus, StateDir, StreamStatus
 
+WATCH = 2.0
 DAY = 86400.0
 STALE_INTERVALS = 3
 STALE_AT_LEAST = 60.0
@@ -35,6 +39,9 @@ def status(
     every: Annotated[
         bool, typer.Option("--all", help="List streams that are ok too, however many they are.")
     ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Look again every two seconds, in place, until Ctrl-C.")
+    ] = False,
     as_json: AsJson = False,
     check: Annotated[
         bool, typer.Option("--check", help="Exit 1 when something is failing, held or stale.")
@@ -42,13 +49,20 @@ def status(
 ) -> int:
     """Show how every stream stands: state, lag, rows, last commit. Needs no running silt.
 
-    Reads the lake, counts what is pending in the sources, and adds what a running silt wrote down.
+    Reads the lake, counts what is pending in the sources, and adds what a running silt wrote down. Where
+    the manifest on disk is invalid, the last one that ran is shown, with what is wrong with the new one.
 
-    Examples:  [cyan]silt status plant.yaml[/]   [cyan]silt status plant.yaml --check --json[/]
+    Examples:  [cyan]silt status plant.yaml --watch[/]   [cyan]silt status plant.yaml --check --json[/]
     """
     from silt.report import status as report
 
-    seen = look(load(path), Selection(select, exclude))
+    selection = Selection(select, exclude)
+    if watch:
+        if as_json or check:
+            raise typer.BadParameter("--watch is for people, and goes with neither --json nor --check")
+        again(lambda: report.text(_watched(path, selection), width=console.width(), every=every), WATCH)
+    seen = _seen(path, selection, load)
+    console.err(f"warning: {words}" for words in selection.check())
     if as_json:
         console.as_json(report.data(seen))
     else:
@@ -56,24 +70,59 @@ def status(
     return 1 if check and not seen.ok else 0
 
 
+def _watched(path: str | None, selection: Selection) -> Status:
+    """One look of many: warnings would be told every time, and are not told at all."""
+    from silt import manifest
+
+    seen = _seen(path, selection, lambda given: manifest.load(manifest_path(given), open_secrets=True))
+    selection.check()
+    return seen
+
+
+def _seen(path: str | None, selection: Selection, read: Callable[[str | None], Manifest]) -> Status:
+    """By the manifest on disk; where that is invalid by the last that ran, if there is one."""
+    from silt.manifest import ManifestInvalid
+
+    try:
+        return look(read(path), selection)
+    except ManifestInvalid as error:
+        kept = _last_good(manifest_path(path))
+        if kept is None:
+            raise
+        return replace(look(kept, selection), on_disk="refused", problems=error.problems)
+
+
+def _last_good(path: str) -> Manifest | None:
+    """The last manifest at `path` that ran; None where none is kept, or it has no variables to run with."""
+    from silt import manifest as manifests
+    from silt.state import last_good
+
+    good = last_good(manifests.state_dir(path), path)
+    if good is None:
+        return None
+    with suppress(manifests.ManifestInvalid):
+        return manifests.load(path, good.texts, open_secrets=True)
+    return None
+
+
 def look(manifest: Manifest, selection: Selection) -> Status:
     """Every selected stream's standing now."""
     from silt import observe
     from silt.report.plan import entries, place
-    from silt.report.status import Status
+    from silt.report.status import Status, refused_for
     from silt.state import StateDir
 
     state = StateDir(manifest.state_dir, manifest=manifest.name, node=manifest.node)
     with observe.Handles(manifest) as handles:
         planned = observe.look(manifest, handles, select=selection)
-        console.err(f"warning: {words}" for words in selection.check())
         outlooks = _outlooks(planned, handles)
         holder, last = state.holder(), state.read()
         now = time.time()
+        loops = last if last and _loops(holder, last) else None
         found = entries(planned, outlooks)
         ahead = _ahead(state, found, last, now)
         standings = tuple(
-            _standing(entry, handles, last, ahead, now=now, running=_loops(holder, last)) for entry in found
+            _standing(entry, handles, last, ahead, now=now, running=loops is not None) for entry in found
         )
     return Status(
         path=manifest.path,
@@ -82,9 +131,10 @@ def look(manifest: Manifest, selection: Selection) -> Status:
         streams=standings,
         pid=holder.pid if holder else None,
         since=holder.since if holder else None,
-        generation=last.generation if last and _loops(holder, last) else None,
-        on_disk=_on_disk(manifest, holder, last),
-        receipts=last.receipts if last and _loops(holder, last) else (),
+        generation=loops.generation if loops else None,
+        on_disk=_on_disk(manifest, loops) if loops else None,
+        problems=refused_for(loops) if loops else (),
+        receipts=loops.receipts if loops else (),
     )
 
 
@@ -99,9 +149,8 @@ def _loops(holder: Holder | None, last: LastStatus | None) -> bool:
     return holder is not None and last is not None and last.loop and last.pid == holder.pid
 
 
-def _on_disk(manifest: Manifest, holder: Holder | None, last: LastStatus | None) -> str | None:
-    if last is None or not _loops(holder, last):
-        return None
+def _on_disk(manifest: Manifest, last: LastStatus) -> str:
+    """What the running silt says of the files; `newer` where it has not seen them yet."""
     if last.on_disk != "same":
         return last.on_disk
     return "same" if last.digest == manifest.digest else "newer"

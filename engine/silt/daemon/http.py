@@ -66,16 +66,23 @@ class Server:
         """Where it is reached; None where nothing is served."""
         return self._running.url if self._running else None
 
-    def listen(self, at: Listen | None) -> None:
+    def listen(self, at: Listen | None) -> str:
         """Serve at `at` from now on, None: nowhere.  The address that is served already is left alone.
 
-        Raises `Unavailable` where `at` cannot be had; what was served before is served on.
+        A warning where the default address cannot be had, else empty.  Raises `Unavailable` where one that
+        somebody asked for cannot.  What was served before is served on then.
         """
         if self._running is not None and at is not None and _same_place(at, self._wanted):
-            return
-        opened = None if at is None else _Running(at, self._board, self._metrics)
+            return ""
+        try:
+            opened = None if at is None else _Running(at, self._board, self._metrics)
+        except Unavailable as error:
+            if at is None or at.declared:
+                raise
+            return f"no status page: {error}. {error.hint}"
         self.stop()
         self._running, self._wanted = opened, at
+        return ""
 
     def stop(self) -> None:
         """Finish the answers under way and close; safe to call twice."""

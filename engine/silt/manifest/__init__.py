@@ -8,6 +8,7 @@ from silt.manifest.problems import ManifestInvalid, did_you_mean, problems_text
 from silt.manifest.schema import schema_text
 from silt.manifest.show import show
 from silt.manifest.texts import digest, texts
+from silt.manifest.whereabouts import state_dir
 
 __all__ = [
     "Expansion",
@@ -19,6 +20,7 @@ __all__ = [
     "problems_text",
     "schema_text",
     "show",
+    "state_dir",
     "static_streams",
     "texts",
 ]

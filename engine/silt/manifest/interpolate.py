@@ -82,6 +82,14 @@ def interpolate(document: Document, environment: Environment, name: str = "manif
     )
 
 
+def filled(text: str, environment: Environment) -> str | None:
+    """One text with its variables filled in; None where one cannot be."""
+    try:
+        return _expand(text, _Value(), environment)
+    except _Wrong:
+        return None
+
+
 class _Walk:
     def __init__(self, document: Document, environment: Environment, name: str) -> None:
         self.document, self.environment, self.schema = document, environment, name

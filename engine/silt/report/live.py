@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from silt.report.status import Standing, Status
+from silt.report.status import Standing, Status, refused_for
 from silt.state import LastStatus, StreamStatus
 
 STATES: Final = ("ok", "running", "waiting", "failing", "held", "disabled")
@@ -37,6 +37,7 @@ def status_of(last: LastStatus, *, title: str, now: float, rows: Mapping[str, in
         since=last.started,
         generation=last.generation,
         on_disk=last.on_disk,
+        problems=refused_for(last),
         receipts=last.receipts,
     )
 

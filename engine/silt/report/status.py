@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from silt.manifest.model import Problem
 from silt.report.layout import Row, paragraph, signed, table
 from silt.report.problems import headline, plain
 from silt.report.units import SIGNS, count, duration, instant, when
-from silt.state import Receipt
+from silt.state import LastStatus, Receipt, Trouble
 
 SHOWN_QUIET: Final = 12
 """Up to so many streams are all listed; of more, those that are ok share a line."""
@@ -50,8 +51,8 @@ class Status:
 
     `pid` is the process that holds the lock, None when none does; `generation` the manifest's in
     that process; `on_disk` is `same` where it runs what the file says, `newer` where it has not taken that
-    over, `refused` where it did not want to (None: nothing runs).  `receipts` are those of edits, the newest
-    last.
+    over, `refused` where it did not want to, for these `problems` (None: nothing runs, and nothing is wrong
+    with it).  `receipts` are those of edits, the newest last.
     """
 
     path: str
@@ -62,6 +63,7 @@ class Status:
     since: float | None = None
     generation: int | None = None
     on_disk: str | None = None
+    problems: tuple[Problem | Trouble, ...] = ()
     receipts: tuple[Receipt, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -69,11 +71,11 @@ class Status:
     def ok(self) -> bool:
         return all(s.ok for s in self.streams)
 
-    @property
-    def refusal(self) -> Receipt | None:
-        """The receipt that says why the manifest on disk does not run."""
-        newest = self.receipts[-1] if self.receipts else None
-        return newest if newest and newest.result == "refused" and self.on_disk == "refused" else None
+
+def refused_for(last: LastStatus) -> tuple[Trouble, ...]:
+    """Why the manifest on disk does not run, by the newest receipt; nothing where it was not refused."""
+    newest = last.receipts[-1] if last.on_disk == "refused" and last.receipts else None
+    return newest.problems if newest else ()
 
 
 # --- text -----------------------------------------------------------------------------------------
@@ -106,15 +108,18 @@ def _head(status: Status, width: int) -> list[str]:
 
 def _on_disk(status: Status, width: int) -> list[str]:
     """What is to be said of a manifest that is not the one that runs."""
-    runs = f"generation {status.generation} runs on"
-    if (refusal := status.refusal) is None:
-        words = f"The file on disk is newer than what runs: {runs}."
-        return paragraph(words, width=width, first="! ") if status.on_disk in ("newer", "refused") else []
-    words = f"The file on disk is newer and was refused at {when(refusal.at, status.now)}; {runs}."
+    if status.on_disk not in ("newer", "refused"):
+        return []
+    refusals = [r.at for r in status.receipts if r.result == "refused"]
+    at = f" at {when(refusals[-1], status.now)}" if refusals else ""
+    if status.generation is None:
+        words = "The file on disk is refused; shown is the last that ran."
+    elif status.on_disk == "refused":
+        words = f"The file on disk is newer and was refused{at}; generation {status.generation} runs on."
+    else:
+        words = f"The file on disk is newer than what runs; generation {status.generation} runs on."
     lines = paragraph(words, width=width, first="! ")
-    for trouble in refusal.problems:
-        lines += paragraph(headline(trouble), width=width, first="  ")
-    return lines
+    return lines + [line for p in status.problems for line in paragraph(headline(p), width=width, first="  ")]
 
 
 def _table(status: Status, shown: Sequence[Standing], width: int) -> list[str]:
@@ -206,7 +211,7 @@ def data(status: Status) -> dict[str, Any]:
             "path": status.path,
             "generation": status.generation,
             "on_disk": status.on_disk,
-            "problems": [plain(p) for p in status.refusal.problems] if status.refusal else [],
+            "problems": [plain(p) for p in status.problems],
             "pid": status.pid,
             "running_since": instant(status.since),
         },
