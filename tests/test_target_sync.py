@@ -10,6 +10,7 @@ from deltalake import write_deltalake
 
 from silt.position import pack
 from silt.target import fsync_path, sync
+from silt.target.store import LocalFiles
 
 
 @pytest.fixture
@@ -93,3 +94,17 @@ def test_cleaned_up_entries_are_passed_over(tmp_path: Path, synced: list[Path]) 
     paths = sync(table, 1, 3)
     assert lake.checkpoint_file(tmp_path / "t", 3) in paths
     assert lake.entry(tmp_path / "t", 3) in paths
+
+
+def test_the_log_is_not_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a commit costs does not grow with the entries before it: only files known by name are touched."""
+    table = lake.new(tmp_path / "t")
+    monkeypatch.setattr(LocalFiles, "names", _listed)
+    for batch in range(1, 42):
+        lake.add(table, batch)
+        paths = sync(table, batch - 1, batch)
+    assert lake.entry(tmp_path / "t", 41) in paths
+
+
+def _listed(self: LocalFiles, folder: str) -> tuple[str, ...]:
+    raise AssertionError(f"{folder} was listed")

@@ -475,6 +475,53 @@ def test_checkpoints_and_reopens_on_its_own(tmp_path: Path) -> None:
     assert table.position(lake.APP) == (44, b"44")
 
 
+def test_a_refresh_asks_for_the_next_entry_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """delta-rs lists the log for an update, which costs more with every entry: only where one is newer."""
+    table, other = lake.new(tmp_path / "t"), lake.new(tmp_path / "t")
+    updates: list[int] = []
+    update = DeltaTable.update_incremental
+
+    def counted(delta: DeltaTable) -> None:
+        updates.append(delta.version())
+        update(delta)
+
+    monkeypatch.setattr(DeltaTable, "update_incremental", counted)
+    for batch in range(1, 30):
+        lake.add(table, batch)
+        table.refresh()
+        table.refresh()
+    assert updates == []
+    other.refresh()
+    assert updates == [0]
+    assert other.position(lake.APP)[0] == 29
+
+
+def test_clean_up_comes_with_a_checkpoint_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `delta.logRetentionDuration` lets go goes at the first checkpoint past each so many versions.
+
+    The checkpoint that stands for it is on the disk by then; the table opens, with its positions.
+    """
+    synced: list[Path] = []
+    monkeypatch.setattr("silt.target.table.CLEAN_EVERY", 40)
+    monkeypatch.setattr("silt.target.durable.fsync_path", synced.append)
+    table = lake.new(tmp_path / "t", configuration={"delta.logRetentionDuration": "interval 0 days"})
+    left = []
+    for batch in range(1, 62):
+        lake.add(table, batch)
+        table.refresh()
+        left.append(len(list((tmp_path / "t" / "_delta_log").glob("*.json"))))
+        assert (lake.checkpoint_file(tmp_path / "t", 40) in synced) == (batch >= 40)
+    assert left[38] == 40
+    assert left[40] < 5
+    assert left[60] > 20
+    fresh = open_table(str(tmp_path / "t"), {})
+    assert fresh is not None
+    assert fresh.position(lake.APP)[0] == 61
+    assert lake.ids(fresh) == list(range(1, 62))
+
+
 def test_checkpoint_of_a_table_that_others_write(tmp_path: Path) -> None:
     """Where the multiples of the interval are other people's commits, a checkpoint comes all the same."""
     table, other = lake.new(tmp_path / "t"), DeltaTable((tmp_path / "t").as_uri())

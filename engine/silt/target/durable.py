@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from silt.target.log import LAST_CHECKPOINT, LOG, DataFile, checkpoints, entry_path, parse
+from silt.target.log import LAST_CHECKPOINT, DataFile, entry_path, hinted, parse
 from silt.target.store import LocalFiles
 
 
@@ -38,9 +38,9 @@ def data_path(folder: Path, file: DataFile) -> Path | None:
 def sync(table: _Local, from_version: int, to_version: int) -> tuple[Path, ...]:
     """Sync all that the versions after `from_version`, up to `to_version`, wrote; the paths synced, in order.
 
-    `from_version` -1 begins with the table's creation.  Data files, log entries, checkpoints,
-    `_last_checkpoint`, then the folders, up to the table's parent.  Nothing for a remote table.  Files that
-    a later version's vacuum removed are passed over.
+    `from_version` -1 begins with the table's creation.  Data files, log entries, the checkpoint that
+    `_last_checkpoint` names and that file, then the folders, up to the table's parent.  Nothing for a remote
+    table.  Files that a later version's vacuum removed are passed over.
     """
     folder = table.folder
     if folder is None or to_version <= from_version:
@@ -56,10 +56,10 @@ def sync(table: _Local, from_version: int, to_version: int) -> tuple[Path, ...]:
 def _files(folder: Path, first: int, last: int) -> Iterator[Path]:
     for version in range(first + 1, last + 1):
         yield from _of_version(folder, version)
-    for checkpoint in checkpoints(LocalFiles(folder).names(LOG)):
-        if first < checkpoint.version <= last:
-            yield from (folder / path for path in checkpoint.paths)
-            yield folder / LAST_CHECKPOINT
+    hint = hinted(LocalFiles(folder))  # the log is not listed: that would cost more with every commit
+    if hint is not None and first < hint.version <= last:
+        yield from (folder / path for path in hint.paths)
+        yield folder / LAST_CHECKPOINT
 
 
 def _of_version(folder: Path, version: int) -> Iterator[Path]:
