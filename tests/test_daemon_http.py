@@ -315,16 +315,6 @@ def test_a_port_that_is_taken(fake, tmp_path):
     assert ask(fake, "/healthz").code == 200
 
 
-def test_the_default_port_that_is_taken_is_a_warning(fake, tmp_path):
-    """Nobody asked for it: silt runs on without a page, and says so."""
-    at = urlsplit(fake.server.url)
-    other = Fake(tmp_path, stream("x"))
-    warning = other.server.listen(Listen(host="127.0.0.1", port=at.port))
-    assert f"no status page: 127.0.0.1:{at.port} is taken" in warning
-    assert "--listen" in warning
-    assert other.server.url is None
-
-
 @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
 def test_an_address_that_is_not_ours(fake, host):
     """An address of nobody here, a name that nothing resolves: told, not raised as a bug."""

@@ -66,23 +66,16 @@ class Server:
         """Where it is reached; None where nothing is served."""
         return self._running.url if self._running else None
 
-    def listen(self, at: Listen | None) -> str:
+    def listen(self, at: Listen | None) -> None:
         """Serve at `at` from now on, None: nowhere.  The address that is served already is left alone.
 
-        A warning where the default address cannot be had, else empty.  Raises `Unavailable` where one that
-        somebody asked for cannot.  What was served before is served on then.
+        Raises `Unavailable` where `at` cannot be had; what was served before is served on.
         """
         if self._running is not None and at is not None and _same_place(at, self._wanted):
-            return ""
-        try:
-            opened = None if at is None else _Running(at, self._board, self._metrics)
-        except Unavailable as error:
-            if at is None or at.declared:
-                raise
-            return f"no status page: {error}. {error.hint}"
+            return
+        opened = None if at is None else _Running(at, self._board, self._metrics)
         self.stop()
         self._running, self._wanted = opened, at
-        return ""
 
     def stop(self) -> None:
         """Finish the answers under way and close; safe to call twice."""
