@@ -247,3 +247,57 @@ def test_a_last_good_manifest_that_cannot_be_kept_is_a_warning(tmp_path):
     in_the_way.write_text("")
     assert "cannot be written" in state(in_the_way / "st").keep_good("m", {"": b""}, digest="", generation=1)
     assert last_good(in_the_way / "st", "m") is None
+
+
+# --- what each stream was when it last ran --------------------------------------------------------
+
+RAN = {"orders": {"into": "orders", "node": "edge-7"}, "readings": {"into": "readings", "node": "edge-7"}}
+NOTE = """
+import sys
+from silt.state import StateDir
+here = StateDir(sys.argv[1], manifest="plant", node="edge-7")
+for number in range(50):
+    here.keep_ran({f"{sys.argv[2]}{number}": {"into": "x"}})
+"""
+
+
+def test_what_streams_were_is_known_to_the_next_process(tmp_path):
+    """Notes are added to those that are there, and the newest of a stream counts."""
+    assert state(tmp_path / "st").ran() == {}
+    assert state(tmp_path / "st").keep_ran(RAN) == RAN
+    other = state(tmp_path / "st")
+    assert other.ran() == RAN
+    moved = {"orders": {"into": "orders2", "node": "edge-7"}}
+    assert other.keep_ran(moved) == {**RAN, **moved}
+    assert state(tmp_path / "st").ran() == {**RAN, **moved}
+
+
+def test_a_reset_beside_a_running_silt_is_seen_by_it(tmp_path):
+    """What another process notes replaces what this one knew."""
+    mine = state(tmp_path)
+    mine.keep_ran(RAN)
+    state(tmp_path).keep_ran({"orders": {"into": "orders2"}})
+    assert mine.ran()["orders"] == {"into": "orders2"}
+    assert mine.keep_ran({"audit": {"into": "audit"}})["orders"] == {"into": "orders2"}
+
+
+def test_two_processes_lose_none_of_their_notes(tmp_path):
+    """Both write again and again: what either noted is there."""
+    commands = [[sys.executable, "-c", NOTE, str(tmp_path), name] for name in "ab"]
+    processes = [subprocess.Popen(command) for command in commands]
+    assert [process.wait(60) for process in processes] == [0, 0]
+    assert state(tmp_path).ran().keys() == {f"{name}{number}" for name in "ab" for number in range(50)}
+
+
+def test_without_a_folder_a_process_knows_its_own_notes(tmp_path):
+    """Where nothing can be written, or what was written is damaged, this process still knows."""
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("")
+    here = state(in_the_way / "st")
+    assert here.keep_ran(RAN) == RAN
+    assert here.ran() == RAN
+    there = state(tmp_path / "st")
+    there.keep_ran(RAN)
+    there.ran_path.write_text("[3]")
+    assert there.ran() == RAN
+    assert state(tmp_path / "st").ran() == {}

@@ -154,6 +154,7 @@ class StateDir:
         self.status_path: Final = self.folder / f"{stem}.status.json"
         self.ahead_path: Final = self.folder / f"{stem}.ahead.json"
         self.ran_path: Final = self.folder / f"{stem}.ran.json"
+        self._ran: dict[str, dict[str, str]] = {}
 
     def lock(self, manifest_path: str) -> Lock:
         """Take the lock for as long as the returned context is open.
@@ -186,16 +187,26 @@ class StateDir:
             return None
 
     def ran(self) -> dict[str, dict[str, str]]:
-        try:
-            return dict(json.loads(self.ran_path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            return {}
+        """What each stream was when it last ran, or was reset to (`silt.manifest.identity`), by its name.
+
+        Known to this process also where the folder cannot be written, or is gone meanwhile.
+        """
+        self._ran |= _identities(self.ran_path)
+        return dict(self._ran)
 
     def keep_ran(self, news: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
-        now = {**self.ran(), **{n: dict(i) for n, i in news.items()}}
+        """Note what these streams are, and return what `ran` says then.
+
+        A running silt and a `silt reset` beside it may both write: each under a lock, over what is there.
+        """
+        self._ran |= {name: dict(identity) for name, identity in news.items()}
         with contextlib.suppress(OSError):
-            _replace(self.ran_path, json.dumps(now, ensure_ascii=False))
-        return now
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with _exclusive(self.ran_path.with_suffix(".lock")):
+                now = {**self._ran, **_identities(self.ran_path), **news}
+                self._ran = {name: dict(identity) for name, identity in now.items()}
+                _replace(self.ran_path, json.dumps(self._ran, ensure_ascii=False), mode=0o600)
+        return dict(self._ran)
 
     def ahead(self) -> dict[str, float]:
         """By stream, when `silt status` first saw its source ahead, in seconds since the epoch."""
@@ -296,6 +307,26 @@ class Lock:
         with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, text.encode(), 0)
+
+
+def _identities(path: Path) -> dict[str, dict[str, str]]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return {str(name): {str(k): str(v) for k, v in known.items()} for name, known in data.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+@contextlib.contextmanager
+def _exclusive(path: Path) -> Iterator[None]:
+    """One process at a time; without locks on this file system, none waits.  Raises OSError."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def last_good(folder: str | Path, path: str) -> Good | None:

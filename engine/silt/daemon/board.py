@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from silt.daemon.history import History, Rows, Underway
 from silt.manifest.model import Manifest, Stream
-from silt.report import live, problems, status
+from silt.report import live, reload, status
 from silt.report.units import instant
-from silt.state import LastStatus, Receipt, StreamStatus
+from silt.state import LastStatus, StreamStatus
 
 Data = dict[str, Any]
 
@@ -54,7 +54,7 @@ class Board:
         """Everything, and what a reader of it has then."""
         now = self._now()
         more = {
-            "receipts": [receipt(r) for r in reversed(now.status.receipts)],
+            "receipts": [reload.data(r) for r in reversed(now.status.receipts)],
             "history": _history(self._history.rows()),
         }
         return {**self._told(now), **more}, now
@@ -73,7 +73,7 @@ class Board:
         rows = self._history.rows(since=sent.until)
         more: Data = {"order": [s.name for s in now.status.streams], "history": _history(rows)}
         if now.status.receipts != sent.status.receipts:
-            more["receipts"] = [receipt(r) for r in reversed(now.status.receipts)]
+            more["receipts"] = [reload.data(r) for r in reversed(now.status.receipts)]
         return {**told, **more}, now
 
     def manifest(self) -> Data:
@@ -138,20 +138,3 @@ def _more(stream: StreamStatus, cycle: Underway | None) -> Data:
 def _history(rows: Rows) -> Data:
     streams: Mapping[str, list[int]] = rows.streams
     return {"start": instant(rows.start), "step_seconds": rows.step, "rows": dict(streams)}
-
-
-def receipt(found: Receipt) -> Data:
-    """A receipt of an edit, as plain data."""
-    return {
-        "generation": found.generation,
-        "digest": found.digest,
-        "at": instant(found.at),
-        "seconds": round(found.seconds, 3),
-        "result": found.result,
-        "streams": found.streams,
-        "added": list(found.added),
-        "changed": list(found.changed),
-        "removed": list(found.removed),
-        "held": list(found.held),
-        "problems": [problems.plain(p) for p in found.problems],
-    }
