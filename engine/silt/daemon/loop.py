@@ -8,9 +8,11 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Final, TypeAlias
 
+from silt.daemon.edits import Edits
 from silt.daemon.job import Job, Prepared, Report, Survey, Work
 from silt.daemon.ledger import Ledger
 from silt.daemon.receipts import Receipts
@@ -132,13 +134,21 @@ class Daemon:
         workers = Workers(self._number)
         self._scout.start()
         try:
-            while not self._stop.is_set():
-                self._round(workers)
+            with self._edits():
+                while not self._stop.is_set():
+                    self._round(workers)
         finally:
             self._scout.close()
             self._wake.close()
             workers.close()
         return self._end()
+
+    def _edits(self) -> AbstractContextManager[object]:
+        """The watch over the manifest's files, where it is wanted."""
+        if not self._watch:
+            return nullcontext()
+        path = self._running.manifest.path
+        return Edits(path, self._receipts.digest, lambda ago: self.reload(seconds=ago, asked=False))
 
     def _round(self, workers: Workers) -> None:
         now = time.monotonic()
