@@ -17,6 +17,7 @@ from silt.daemon.job import Job, Prepared, Report, Survey, Work
 from silt.daemon.ledger import Ledger
 from silt.daemon.receipts import Receipts
 from silt.daemon.scout import Scout
+from silt.daemon.systemd import Notify
 from silt.daemon.timetable import Timetable
 from silt.daemon.turns import Turn, Turns
 from silt.daemon.wake import Wake, Watched
@@ -85,6 +86,7 @@ class Daemon:
         self._written = self._drained = 0.0
         self._warned = ""
         self._said = self._is_ready = False
+        self._systemd = Notify()
         self.reloaded: Callable[[Receipt], None] = lambda _: None
         """Called in the loop's thread for each receipt."""
         self.url: Callable[[], str | None] = lambda: None
@@ -102,6 +104,7 @@ class Daemon:
 
         Safe in a signal handler.
         """
+        self._systemd.reloading()
         self._scout.reload(time.monotonic() - seconds, asked=asked)
 
     def status(self) -> LastStatus:
@@ -128,7 +131,9 @@ class Daemon:
         check()
         self._ledger.remember(before)
         self._is_ready = True
-        self._emit(self._ready())
+        ready = self._ready()
+        self._emit(ready)
+        self._systemd.ready(ready.text)
         if self._receipts.on_disk == "same":
             self._keep_good()
         workers = Workers(self._number)
@@ -163,6 +168,7 @@ class Daemon:
             self._begin(workers, turn)
         self._collect(timeout=self._rest())
         self._write()
+        self._systemd.alive()
 
     def _rest(self) -> float:
         """Seconds until something is to be done without being told."""
@@ -260,6 +266,8 @@ class Daemon:
             self._keep_good()
         if receipt is not None:
             self._receipt(receipt)
+        else:
+            self._systemd.ready(self._ready().text)
 
     def _keep_good(self) -> None:
         """What runs is what a start with an invalid manifest falls back to."""
@@ -268,7 +276,9 @@ class Daemon:
         self._state.keep_good(manifest.path, manifest.texts, digest=manifest.digest, generation=generation)
 
     def _receipt(self, receipt: Receipt) -> None:
-        self._emit(reload.line(receipt))
+        line = reload.line(receipt)
+        self._emit(line)
+        self._systemd.ready(line.text)
         self.reloaded(receipt)
         self._written = 0.0  # who asked for it waits for the status file
 
@@ -375,6 +385,7 @@ class Daemon:
 
     def _end(self) -> bool:
         """Wait for the commits under way, as long as `grace` allows; whether all of them ended."""
+        self._systemd.stopping()
         grace = self._running.manifest.grace
         until = time.monotonic() + grace
         if self._under_way:

@@ -46,6 +46,11 @@ class FolderEvents:
         self._retry = 0.0
         self.note = ""
 
+    @property
+    def followed(self) -> frozenset[str]:
+        """The folders that are watched."""
+        return frozenset(self._watches)
+
     def follow(self, folders: Iterable[str]) -> bool:
         """Watch these folders, those that are there, and no others; whether one is newly watched.
 

@@ -5,16 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from silt.daemon.notify import Change, FolderEvents
 from silt.observe.pulse import FileStamp, stamps
-
-if TYPE_CHECKING:
-    from watchdog.events import FileSystemEvent
-    from watchdog.observers.api import BaseObserver, ObservedWatch
 
 POLL: Final = 0.1
 """Seconds between looks at a database whose writes make no events (`watch: poll`): 12 us each (measured)."""
@@ -47,9 +43,10 @@ class Wake:
         self._written: set[str] = set()
         self._names: dict[str, str] = {}
         self._watched: tuple[Watched, ...] = ()
+        self._polled: set[str] = set()
         self._stamps: dict[str, tuple[FileStamp | None, ...]] = {}
         self._looked = 0.0
-        self._folders = _Folders(self._event)
+        self._folders = FolderEvents(self._event, writes=True)
         self._stop = threading.Event()
         self._changed = threading.Event()
         self._thread: threading.Thread | None = None
@@ -57,15 +54,12 @@ class Wake:
     def follow(self, watched: Iterable[Watched]) -> None:
         """Watch these databases, and no others."""
         self._watched = tuple(watched)
-        names = {name: each.path for each in self._watched if not each.poll for name in _real(each.path)}
-        unwatched = self._folders.follow({os.path.dirname(name) for name in names})  # noqa: PTH120
+        names = {name: each.path for each in self._watched if not each.poll for name in _names(each.path)}
+        self._folders.follow({_folder(name) for name in names})
         self._names = names
+        unwatched = {path for name, path in names.items() if _folder(name) not in self._folders.followed}
+        self._polled = unwatched | {each.path for each in self._watched if each.poll}
         known, now = self._stamps, {each.path: stamps(each.path) for each in self._watched}
-        self._polled = frozenset(e.path for e in self._watched if e.poll) | {
-            path
-            for name, path in names.items()
-            if os.path.dirname(name) in unwatched  # noqa: PTH120
-        }
         self._stamps = {path: known.get(path, stamp) for path, stamp in now.items()}
         if self._watched and self._thread is None:
             self._thread = threading.Thread(target=self._poll, name="silt-wake", daemon=True)
@@ -88,9 +82,9 @@ class Wake:
         self._changed.set()
         self._folders.close()
 
-    def _event(self, name: str) -> None:
-        path = self._names.get(name)
-        if path is None or (name.endswith(_WAL) and not _has_content(name)):
+    def _event(self, change: Change) -> None:
+        path = self._names.get(change.path)
+        if path is None or (change.path.endswith(_WAL) and not _has_content(change.path)):
             return  # our own reading makes an empty -wal, and takes it away
         self._tell({path})
 
@@ -123,8 +117,6 @@ class Wake:
         self._stamps[path] = stamp
         return True
 
-    _polled: frozenset[str] = frozenset()
-
 
 def _has_content(name: str) -> bool:
     try:
@@ -133,65 +125,13 @@ def _has_content(name: str) -> bool:
         return False
 
 
-def _real(path: str) -> Iterable[str]:
-    """The names under which events of a database come: its own, and the one that a link leads to."""
-    for name in dict.fromkeys((path, os.path.realpath(path))):
-        yield name
-        yield from (name + end for end in _COMPANIONS)
+def _folder(path: str) -> str:
+    return os.path.dirname(path)  # noqa: PTH120  # paths are texts here
 
 
-class _Folders:
-    """watchdog's observer over a changing set of folders: one inotify descriptor for all of them."""
-
-    def __init__(self, event: Callable[[str], None]) -> None:
-        self._event = event
-        self._observer: BaseObserver | None = None
-        self._watches: dict[str, ObservedWatch] = {}
-
-    def follow(self, folders: set[str]) -> set[str]:
-        """Watch these folders and no others; those that cannot be watched."""
-        for folder in self._watches.keys() - folders:
-            self._drop(folder)
-        return {folder for folder in folders - self._watches.keys() if not self._add(folder)}
-
-    def close(self) -> None:
-        observer, self._observer = self._observer, None
-        if observer is not None:
-            observer.stop()
-            observer.join(5)
-
-    def dispatch(self, event: FileSystemEvent) -> None:
-        """What watchdog calls, in a thread of its own."""
-        self._event(os.fsdecode(event.src_path))
-        if event.dest_path:
-            self._event(os.fsdecode(event.dest_path))
-
-    def _add(self, folder: str) -> bool:
-        from watchdog.events import FileCreatedEvent, FileDeletedEvent, FileModifiedEvent, FileMovedEvent
-
-        kinds = [FileModifiedEvent, FileCreatedEvent, FileDeletedEvent, FileMovedEvent]
-        try:
-            watch = self._started().schedule(self, folder, event_filter=kinds)  # type: ignore[arg-type]
-        except OSError:  # no such folder yet, or as many watches as the kernel allows
-            return False
-        self._watches[folder] = watch
-        return True
-
-    def _drop(self, folder: str) -> None:
-        watch = self._watches.pop(folder)
-        with suppress(Exception):  # its folder may be gone, and its watch with it
-            if self._observer is not None:
-                self._observer.unschedule(watch)
-
-    def _started(self) -> BaseObserver:
-        if self._observer is None:
-            from watchdog.observers import Observer
-
-            self._observer = Observer()
-            self._observer.start()
-        return self._observer
-
-
-def watched(paths: Mapping[str, bool]) -> tuple[Watched, ...]:
-    """Databases by path, and whether each is polled."""
-    return tuple(Watched(path=path, poll=poll) for path, poll in sorted(paths.items()))
+def _names(path: str) -> Iterable[str]:
+    """The names under which events of a database come, links followed: its own, and the one it leads to."""
+    folder, name = os.path.split(path)
+    for real in dict.fromkeys((f"{os.path.realpath(folder)}/{name}", os.path.realpath(path))):
+        yield real
+        yield from (real + end for end in _COMPANIONS)
