@@ -95,7 +95,7 @@ def running(manifest: Manifest, work: Work):
     """The daemon in a thread; gives its log lines; stops it at the end."""
     lines, stop = [], threading.Event()
     state = StateDir(manifest.state_dir, manifest=manifest.name, node=manifest.node)
-    daemon = Daemon(manifest, work, emit=lines.append, stop=stop, state=state)
+    daemon = Daemon(manifest, work, emit=lines.append, stop=stop, state=state, watch=False)
     thread = threading.Thread(target=daemon.run)
     thread.start()
     try:

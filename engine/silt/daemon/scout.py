@@ -11,7 +11,7 @@ from typing import Final
 from silt.daemon.job import Prepared, Survey, Work
 from silt.errors import SiltError
 from silt.manifest.diff import Running
-from silt.manifest.model import Manifest, Stream
+from silt.manifest.model import Manifest, Problem, Stream
 
 INTERVAL: Final = 1.0
 """Seconds between looks at the sources' files."""
@@ -65,6 +65,12 @@ class Scout:
         while (request := self._asked.get()) is not None and self._seen is not None:
             manifest, known = self._seen
             began, asked = request
-            prepared = self._work.prepare(manifest, known, began=began, asked=asked)
+            try:
+                prepared = self._work.prepare(manifest, known, began=began, asked=asked)
+            except Exception as error:  # noqa: BLE001  # the thread must outlive a bug
+                bug = Problem(
+                    file=manifest.path, line=0, column=0, pointer="", message=f"silt has a bug: {error!r}"
+                )
+                prepared = Prepared(began=began, asked=asked, problems=(bug,))
             if not self._stop.is_set():
                 self._put(prepared)
