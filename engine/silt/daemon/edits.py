@@ -111,7 +111,7 @@ class Edits:
 
     def __enter__(self) -> Self:
         """Begin to watch; a pipe, which can be read but once, is not."""
-        if _can_change(self._here):
+        if can_change(self._path):
             self._thread.start()
         return self
 
@@ -223,6 +223,15 @@ def content(path: str) -> str:
         return hashlib.sha256(repr(error.problems).encode(errors="surrogateescape")).hexdigest()
 
 
+def can_change(path: str) -> bool:
+    """Whether a manifest is, or may come to be, a file or a folder; a pipe is read once."""
+    try:
+        mode = Path(path).expanduser().stat().st_mode
+    except OSError:
+        return True
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+
+
 # --- where it is ----------------------------------------------------------------------------------
 
 
@@ -279,15 +288,6 @@ def _stat(path: str) -> Stamp | None:
     except OSError:
         return None
     return (seen.st_mtime_ns, seen.st_size, seen.st_dev, seen.st_ino, seen.st_mode, seen.st_uid, seen.st_gid)
-
-
-def _can_change(here: str) -> bool:
-    """Whether it is, or may come to be, a file or a folder; a pipe is read once."""
-    try:
-        mode = os.stat(here).st_mode  # noqa: PTH116
-    except OSError:
-        return True
-    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
 
 def _may_be_open(path: str) -> bool:

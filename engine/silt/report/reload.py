@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
+from silt.manifest.model import Problem
 from silt.report import problems
 from silt.report.events import Line
-from silt.report.units import count, counted, duration, instant
-from silt.state import Receipt
+from silt.report.units import count, counted, duration, instant, when
+from silt.state import Receipt, Trouble
 
 LISTED: Final = 8
 """So many names are told behind a sign."""
@@ -24,6 +25,21 @@ def line(receipt: Receipt) -> Line:
         level="warning" if receipt.held else "info",
         fields=data(receipt),
     )
+
+
+def refused_at_start(found: Sequence[Problem], *, runs: float | None, now: float) -> Line:
+    """A manifest that cannot run; the last good one, kept at `runs`, does, or (None) it is waited for.
+
+    Moments in seconds since the epoch.
+    """
+    then = "waiting for one that can run" if runs is None else f"{last_good(runs, now)} runs"
+    fields = {"problems": [problems.plain(problem) for problem in found], "last_good": instant(runs)}
+    return Line(kind="refused", text=f"{_first_of(found)}; {then}", level="error", fields=fields)
+
+
+def last_good(at: float, now: float) -> str:
+    """`the last good manifest of 10:41:30`: what the line `ready` says, too."""
+    return f"the last good manifest of {when(at, now)}"
 
 
 def text(receipt: Receipt) -> list[str]:
@@ -52,10 +68,14 @@ def data(receipt: Receipt) -> dict[str, object]:
 
 
 def _refused(receipt: Receipt) -> str:
+    return f"{_first_of(receipt.problems)}; generation {receipt.generation} runs on"
+
+
+def _first_of(found: Sequence[Problem] | Sequence[Trouble]) -> str:
     """The first problem in full; the others are in the fields and in the status."""
-    first, *others = receipt.problems
+    first, *others = found
     more = f", and {counted(len(others), 'more problem')}" if others else ""
-    return f"{problems.headline(first)}{more}; generation {receipt.generation} runs on"
+    return f"{problems.headline(first)}{more}"
 
 
 def _taken(receipt: Receipt) -> str:
