@@ -44,10 +44,19 @@ class Ledger:
         self._before[name] = self.streams[name]
         self.streams[name] = replace(self.streams[name], state="running")
 
-    def ended(self, result: StreamResult, *, began: float, now: float, next_in: float) -> Line | None:
+    def ended(
+        self,
+        result: StreamResult,
+        *,
+        began: float,
+        now: float,
+        next_in: float,
+        pending_rows: int | None = None,
+    ) -> Line | None:
         """Remember `result`; the line that says what changed for the reader, None where nothing did."""
         before = self._before.pop(result.name)
         after = _status(result, before, began=began, now=now, due=now + next_in)
+        after = replace(after, pending_rows=pending_rows)
         self.streams[result.name] = after
         return _transition(result, before, after, next_in)
 
@@ -84,6 +93,10 @@ def _transition(
         away = after.finished - before.failing_since
         caught = f", {counted(result.rows, 'row')} caught up" if result.rows else ""
         return Line(kind="ok", text=f"{after.name}: back after {duration(away)}{caught}", fields=fields)
+    if result.batches > 1:
+        words = f"{after.name}: {counted(result.rows, 'row')} in {counted(result.batches, 'commit')}"
+        fields |= {"commits": result.batches, "version": after.version, "seconds": round(result.seconds, 6)}
+        return Line(kind="cycle", text=f"{words}, {duration(result.seconds)}", fields=fields)
     if after.state == "waiting" and before.state != "waiting":
         why = f": {'; '.join(result.notes)}" if result.notes else ""
         return Line(kind="waiting", text=f"{after.name}{why}", fields=fields)

@@ -222,7 +222,13 @@ class Daemon:
             self._accept(report.job)
         if result.state != "ok" and not report.quiet:
             self._again.add(name)  # what stops it may be in the plan: the next try looks again
-        line = self._ledger.ended(result, began=report.began, now=time.time(), next_in=max(due - now, 0.0))
+        line = self._ledger.ended(
+            result,
+            began=report.began,
+            now=time.time(),
+            next_in=max(due - now, 0.0),
+            pending_rows=report.pending_rows,
+        )
         if line is not None and not self._stop.is_set():
             self._emit(line)
 

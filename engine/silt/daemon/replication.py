@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _LOG: Final = "_delta_log"
 
+_COUNTING: Final = 0.25
+"""Seconds that counting the rows behind a failure may take."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rest:
@@ -156,7 +159,7 @@ class Replication:
         result = StreamCycle(plan, handles, listen=self._listen, stop=stop).run()
         self._rest(job.stream.name, result, plan, beats, handles)
         job = job if plan is job.plan else replace(job, plan=plan)
-        return Report(job=job, result=result, began=began)
+        return Report(job=job, result=result, began=began, pending_rows=_pending(plan, result, handles))
 
     def _rest(
         self,
@@ -170,6 +173,20 @@ class Replication:
             self._rests[name] = _Rest(tables=plan.tables, beats=beats, lakes=_lakes(plan, handles))
         else:
             self._rests.pop(name, None)
+
+
+def _pending(plan: StreamPlan, result: StreamResult, handles: Handles) -> int | None:
+    """How many rows wait after a cycle that failed: counted briefly, from where the table stood last."""
+    from silt import observe
+
+    error, databases = result.error, {part.database.path for t in plan.tables for part in t.parts}
+    if error is None or error.on in databases:  # what cannot be read cannot be counted
+        return None
+    try:
+        (seen,) = observe.outlook(Plan(manifest=handles.manifest, streams=(plan,)), handles, budget=_COUNTING)
+    except SiltError:
+        return None
+    return seen.pending_rows or seen.pending_at_least
 
 
 def _beats(plan: StreamPlan, handles: Handles) -> dict[str, Beat]:

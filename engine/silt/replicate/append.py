@@ -365,6 +365,7 @@ class AppendCycle(Cycle):
                 databases=len(drafts),
                 version=version,
                 bytes=meter.bytes,
+                batch=max(d.batch for d in drafts),
                 seconds=self._clock() - started,
             )
         )

@@ -43,7 +43,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Committed:
-    """One Delta commit: `rows` of `databases` databases, `bytes` in Arrow, became `version` in `seconds`."""
+    """One Delta commit: `rows` of `databases` databases, `bytes` in Arrow, became `version` in `seconds`.
+
+    `batch` is its number in the stream's position, the highest of its databases'.
+    """
 
     stream: str
     into: str
@@ -52,6 +55,7 @@ class Committed:
     version: int
     seconds: float
     bytes: int = 0
+    batch: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -121,6 +121,7 @@ class OverwriteCycle(Cycle):
                 databases=1,
                 version=version,
                 bytes=meter.bytes,
+                batch=draft.batch,
                 seconds=self._clock() - started,
             )
         )

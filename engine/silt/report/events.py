@@ -48,6 +48,7 @@ def _commit(event: Committed) -> Line:
         "into": event.into,
         "rows": event.rows,
         "databases": event.databases,
+        "batch": event.batch,
         "version": event.version,
         "seconds": round(event.seconds, 6),
     }
