@@ -15,6 +15,7 @@ import pytest
 from clirun import environment, silt, sql, start
 
 from silt.daemon import Daemon, Job, Ledger, Prepared, Report, Survey, remember
+from silt.daemon.begin import Beginning
 from silt.errors import Held, RetryLater
 from silt.manifest.model import Manifest, Schedule, Source, Stream, Target
 from silt.plan.model import Plan, StreamPlan
@@ -95,7 +96,14 @@ def running(manifest: Manifest, work: Work):
     """The daemon in a thread; gives its log lines; stops it at the end."""
     lines, stop = [], threading.Event()
     state = StateDir(manifest.state_dir, manifest=manifest.name, node=manifest.node)
-    daemon = Daemon(manifest, work, emit=lines.append, stop=stop, state=state, watch=False)
+    daemon = Daemon(
+        Beginning(manifest=manifest, on_disk="d"),
+        work,
+        emit=lines.append,
+        stop=stop,
+        state=state,
+        watch=False,
+    )
     thread = threading.Thread(target=daemon.run)
     thread.start()
     try:

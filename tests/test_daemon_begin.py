@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from silt.daemon.begin import begin, wait
+from silt.daemon.begin import begin, wait_for
 from silt.daemon.edits import content
 from silt.manifest import ManifestInvalid, expand, load
 from silt.manifest.model import Manifest
@@ -137,7 +137,7 @@ def test_a_manifest_that_is_waited_for_begins_once_it_is_valid(file: Path):
         told.append(problems[0].message)
         file.write_text([INVALID.replace("miror", "merg"), GOOD][len(told) - 1])
 
-    found = wait(str(file), stop=threading.Event(), refused=refused, tick=0.01)
+    found = wait_for(str(file), stop=threading.Event(), refused=refused, tick=0.01)
     assert found is not None
     assert found.manifest.texts == {"": GOOD.encode()}
     assert [message.split(" is not")[0] for message in told] == ["'miror'", "'merg'"]
@@ -147,7 +147,7 @@ def test_waiting_ends_when_it_is_stopped(file: Path):
     """A signal ends it, with nothing to run."""
     file.write_text(INVALID)
     stop = threading.Event()
-    assert wait(str(file), stop=stop, refused=lambda _: stop.set(), tick=0.01) is None
+    assert wait_for(str(file), stop=stop, refused=lambda _: stop.set(), tick=0.01) is None
 
 
 def test_what_runs_in_its_place_is_told_loudly(file: Path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import replace
-from signal import SIGPIPE
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -14,13 +13,13 @@ from silt.cli import console
 from silt.cli.options import AsJson, Exclude, ManifestPath, Select
 from silt.cli.paths import load
 from silt.cli.select import Selection
-from silt.cli.signals import Interrupted, Stop, leave, stop_on_signals
+from silt.cli.signals import Stop, stop_on_signals
 
 if TYPE_CHECKING:
     from silt.manifest.model import Manifest
     from silt.observe import Handles
     from silt.plan.model import Plan
-    from silt.replicate.model import Event, RunResult
+    from silt.replicate.model import RunResult
 
 _COUNTING: Final = 0.5
 """Seconds that counting pending rows may take before a run on a terminal."""
@@ -35,6 +34,9 @@ def run(  # noqa: PLR0913, PLR0917  # a flag each
     watch: Annotated[
         bool, typer.Option(help="Follow edits of the manifest while it runs; not with --once.")
     ] = True,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for a manifest that is valid; not with --once.")
+    ] = False,
     listen: Annotated[
         str | None,
         typer.Option(
@@ -70,7 +72,10 @@ def run(  # noqa: PLR0913, PLR0917  # a flag each
         return show_plan(path, selection, every=False, as_json=as_json, detailed_exitcode=False)
     if once:
         return _once(path, selection, as_json=as_json)
-    return _loop(path, selection, as_json=as_json or log_format == "json", watch=watch, listen=listen)
+    from silt.cli.loop import loop
+
+    as_json = as_json or log_format == "json"
+    return loop(path, selection, as_json=as_json, watch=watch, wait=wait, listen=listen)
 
 
 # --- once -----------------------------------------------------------------------------------------
@@ -162,48 +167,6 @@ def _shown(uri: str) -> str:
 def _as_table(name: str) -> str:
     """A stream's name as SQL takes it: in quotes (escaped for the shell's) unless it is a plain word."""
     return name if name.isidentifier() and name.isascii() else f'\\"{name}\\"'
-
-
-# --- again and again ------------------------------------------------------------------------------
-
-
-def _loop(path: str | None, selection: Selection, *, as_json: bool, watch: bool, listen: str | None) -> int:
-    from silt import observe
-    from silt.cli.log import emitter
-    from silt.daemon import Daemon, Replication
-    from silt.daemon.front import Front
-    from silt.manifest.listen import parse
-    from silt.report.events import of_event
-    from silt.state import StateDir
-
-    address, fixed = (parse(listen) if listen else None), listen is not None
-    manifest = load(path)
-    state = StateDir(manifest.state_dir, manifest=manifest.name, node=manifest.node)
-    with stop_on_signals() as stop, state.lock(manifest.path) as lock, observe.Handles(manifest) as handles:
-        emit = emitter(as_json=as_json, gone=stop.hang_up)
-        if lock.warning:
-            console.err([f"warning: {lock.warning}"])
-
-        def hear(event: Event) -> None:
-            front.heard(event)
-            if (line := of_event(event)) is not None:
-                emit(line)
-
-        work = Replication(handles, select=selection, listen=hear)
-        daemon = Daemon(manifest, work, emit=emit, stop=stop.event, state=state, watch=watch)
-        front = Front(daemon, emit=emit, address=address, fixed=fixed)
-        front.listen()
-        daemon.reloaded, daemon.url = front.reloaded, lambda: front.url
-        stop.wake, stop.hang = daemon.wake, daemon.reload
-        try:
-            ended = daemon.run(check=lambda: console.err(f"warning: {w}" for w in selection.check()))
-        finally:
-            front.stop()
-        if not ended:
-            leave(1)
-    if stop.number == SIGPIPE:
-        raise Interrupted(SIGPIPE)
-    return 0
 
 
 __all__ = ["AsJson", "run"]

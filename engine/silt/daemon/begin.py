@@ -59,7 +59,7 @@ def begin(path: str) -> Beginning:
         return _in_place(path, good, error)
 
 
-def wait(
+def wait_for(
     path: str, *, stop: threading.Event, refused: Callable[[Problems], None], tick: float = TICK
 ) -> Beginning | None:
     """`begin`, again and again until it can; None where `stop` was set meanwhile.

@@ -34,8 +34,8 @@ class Job:
 class Report:
     """What a worker hands back: the job with the plan it ran, the result, when the cycle began (wall clock).
 
-    `quiet`: nothing was written to the source since the last cycle, so nothing was asked.  `pending_rows` wait
-    in the source after a cycle that failed; None where that is not known.
+    `quiet`: nothing was written to the source since the last cycle, so nothing was asked.  `pending_rows`
+    wait in the source after a cycle that failed; None where that is not known.
     """
 
     job: Job

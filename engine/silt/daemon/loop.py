@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Final, TypeAlias
 
+from silt.daemon.begin import Beginning
 from silt.daemon.edits import Edits
 from silt.daemon.job import Job, Prepared, Report, Survey, Work
 from silt.daemon.ledger import Ledger
@@ -53,7 +54,7 @@ class Daemon:
 
     def __init__(
         self,
-        manifest: Manifest,
+        beginning: Beginning,
         work: Work,
         *,
         emit: Emit,
@@ -61,9 +62,9 @@ class Daemon:
         state: StateDir,
         workers: int = WORKERS,
         watch: bool = True,
-        receipts: Receipts | None = None,
     ) -> None:
-        self._running = Running(manifest=manifest, streams=())
+        self._running = Running(manifest=beginning.manifest, streams=())
+        self._beginning = beginning
         self._work = work
         self._emit = emit
         self._stop = stop
@@ -78,7 +79,7 @@ class Daemon:
         self._under_way: dict[str, Turn] = {}
         self._inbox: queue.SimpleQueue[Report | Survey | Prepared | None] = queue.SimpleQueue()
         self._ran = state.ran()
-        self._receipts = receipts or Receipts(manifest.digest)
+        self._receipts = Receipts(beginning.manifest.digest, refused=beginning.problems)
         self._readers: dict[str, set[str]] = {}
         self._wake = Wake(self.wake)
         self._scout = Scout(work, self._inbox.put)
@@ -134,7 +135,7 @@ class Daemon:
         ready = self._ready()
         self._emit(ready)
         self._systemd.ready(ready.text)
-        if self._receipts.on_disk == "same":
+        if not self._beginning.problems:
             self._keep_good()
         workers = Workers(self._number)
         self._scout.start()
@@ -153,7 +154,7 @@ class Daemon:
         if not self._watch:
             return nullcontext()
         path = self._running.manifest.path
-        return Edits(path, self._receipts.digest, lambda ago: self.reload(seconds=ago, asked=False))
+        return Edits(path, self._beginning.on_disk, lambda ago: self.reload(seconds=ago, asked=False))
 
     def _round(self, workers: Workers) -> None:
         now = time.monotonic()
@@ -378,6 +379,8 @@ class Daemon:
         streams = sum(1 for job in self._jobs.values() if job.stream.enabled)
         words = f"generation {self._receipts.generation}, {counted(streams, 'stream')}"
         words += f", {counted(len(databases), 'database')}"
+        if self._beginning.kept is not None:
+            words += f", {reload.last_good(self._beginning.kept, time.time())}"
         url = self.url()
         words += f", {url}" if url else ""
         fields = {
