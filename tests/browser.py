@@ -8,9 +8,10 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -49,6 +50,72 @@ def _install() -> None:
         subprocess.run(
             ["apt-get", "install", "-y", "--no-install-recommends", "chromium"], check=False, **quiet
         )
+
+
+WIDE = {"width": 1280, "height": 900}
+PHONE = {"width": 360, "height": 740}
+
+
+class Visits:
+    """Opens pages of one address; `close` asserts that nothing went wrong in them."""
+
+    def __init__(self, browser: Browser, url: str) -> None:
+        self._browser = browser
+        self._url = url
+        self._wrong: list[str] = []
+        self._contexts: list[Any] = []
+
+    def __call__(self, *, forgiving: bool = False, block: str = "", **options: Any) -> Any:
+        """A page that shows its streams; `forgiving` lets requests fail, those to `block` do."""
+        context = self._browser.new_context(**{"viewport": WIDE, **options})
+        self._contexts.append(context)
+        page = context.new_page()
+        if not forgiving:
+            page.on("console", self._hear)
+        page.on("pageerror", lambda error: self._wrong.append(str(error)))
+        page.on("request", self._see)
+        if block:
+            page.route(block, lambda route: route.fulfill(status=503, body="no"))
+        page.goto(self._url)
+        page.wait_for_selector("tr.stream")
+        return page
+
+    def close(self) -> None:
+        for context in self._contexts:
+            context.close()
+        assert self._wrong == []
+
+    def _hear(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            self._wrong.append(message.text)
+
+    def _see(self, request: Any) -> None:
+        if not request.url.startswith((self._url, "data:")):
+            self._wrong.append(request.url)
+
+
+def names(page: Any) -> list[str]:
+    """The streams that are shown, in their order."""
+    return page.eval_on_selector_all("tr.stream", "rows => rows.map(row => row.dataset.stream)")
+
+
+def cell(page: Any, name: str, kind: str) -> Any:
+    """Something in the row of a stream."""
+    return page.locator(f'tr.stream[data-stream="{name}"] {kind}')
+
+
+def rows(page: Any, name: str) -> str:
+    """What is shown as the rows of a stream in 24 hours."""
+    return cell(page, name, "td.number >> nth=2").inner_text()
+
+
+def expect(read: Callable[[], Any], wanted: Callable[[Any], bool], seconds: float = 30.0) -> Any:
+    """What `read` gives once it is as `wanted`."""
+    deadline = time.monotonic() + seconds
+    while not wanted(seen := read()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert wanted(seen), seen
+    return seen
 
 
 @contextlib.contextmanager

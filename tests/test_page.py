@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from browser import browser
+from browser import PHONE, WIDE, Visits, browser, cell, expect, names, rows
 from fakes import ANYWHERE, Fake, refusal, stream
 
 from silt.manifest.model import Listen
@@ -17,9 +17,6 @@ from silt.replicate.model import Progress
 from silt.state import Receipt
 
 pytestmark = pytest.mark.timeout(900)  # the first one on a machine may install the browser
-
-WIDE = {"width": 1280, "height": 900}
-PHONE = {"width": 360, "height": 740}
 
 
 @pytest.fixture(scope="module")
@@ -37,49 +34,10 @@ def fake(tmp_path) -> Iterator[Fake]:
 
 
 @pytest.fixture
-def visit(chromium, fake) -> Iterator[Callable[..., Any]]:
-    """Opens the page; at the end nothing must have gone wrong in it, nor been asked of another server."""
-    wrong: list[str] = []
-    contexts = []
-    home = urlsplit(fake.server.url).netloc
-
-    def open_page(*, forgiving: bool = False, block: str = "", **options: Any) -> Any:
-        context = chromium.new_context(viewport=options.pop("viewport", WIDE), **options)
-        contexts.append(context)
-        page = context.new_page()
-        if not forgiving:
-            page.on("console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on(
-            "request", lambda r: wrong.append(r.url) if home not in r.url and "data:" not in r.url else None
-        )
-        if block:
-            page.route(block, lambda route: route.fulfill(status=503, body="no"))
-        page.goto(fake.server.url)
-        page.wait_for_selector("tr.stream")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert wrong == []
-
-
-def names(page: Any) -> list[str]:
-    return page.eval_on_selector_all("tr.stream", "rows => rows.map(row => row.dataset.stream)")
-
-
-def cell(page: Any, name: str, kind: str) -> Any:
-    return page.locator(f'tr.stream[data-stream="{name}"] {kind}')
-
-
-def expect(read: Callable[[], Any], wanted: Callable[[Any], bool]) -> Any:
-    """What `read` gives once it is as `wanted`."""
-    deadline = time.monotonic() + 30
-    while not wanted(seen := read()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert wanted(seen), seen
-    return seen
+def visit(chromium, fake) -> Iterator[Visits]:
+    visits = Visits(chromium, fake.server.url)
+    yield visits
+    visits.close()
 
 
 # --- what it shows --------------------------------------------------------------------------------
@@ -92,13 +50,13 @@ def test_values_change_while_it_is_looked_at(fake, visit):
     picture = cell(page, "orders", "svg")
     assert picture.get_attribute("aria-label") == "0 rows in the last hour"
     fake.committed("orders", 1234, version=7)
-    expect(lambda: cell(page, "orders", "td.number >> nth=2").inner_text(), lambda t: t == "1,234")
+    expect(lambda: rows(page, "orders"), lambda t: t == "1,234")
     assert cell(page, "orders", "time").inner_text().endswith(("ago", "just now"))
     assert picture.get_attribute("aria-label") == "1,234 rows in the last hour"
     assert "v-" in picture.locator("path").get_attribute("d")
     assert "1,234" in page.inner_text("#facts")
     fake.committed("orders", 1, version=8)
-    expect(lambda: cell(page, "orders", "td.number >> nth=2").inner_text(), lambda t: t == "1,235")
+    expect(lambda: rows(page, "orders"), lambda t: t == "1,235")
 
 
 def test_a_failing_stream_comes_first_with_its_error_and_hint(fake, visit):
@@ -217,7 +175,7 @@ def test_two_hundred_streams_stay_usable(fake, visit):
     page.keyboard.type("M_15")
     assert names(page) == ["stream_150", *(f"stream_15{n}" for n in range(1, 10))] or len(names(page)) == 10
     fake.committed("stream_155", 77)
-    expect(lambda: cell(page, "stream_155", "td.number >> nth=2").inner_text(), lambda t: t == "77")
+    expect(lambda: rows(page, "stream_155"), lambda t: t == "77")
     assert page.evaluate("document.activeElement.id") == "filter", "news took the focus away"
     assert page.input_value("#filter") == "M_15"
     page.keyboard.press("Escape")
@@ -243,7 +201,7 @@ def test_a_silt_that_is_gone_is_said_and_found_again(fake, visit):
     fake.committed("orders", 99)
     fake.server.listen(Listen(host="127.0.0.1", port=port, declared=True))
     expect(lambda: page.inner_text("#line"), lambda t: t == "live")
-    expect(lambda: cell(page, "orders", "td.number >> nth=2").inner_text(), lambda t: t == "99")
+    expect(lambda: rows(page, "orders"), lambda t: t == "99")
 
 
 def test_it_polls_where_events_do_not_come(fake, visit):
@@ -251,7 +209,7 @@ def test_it_polls_where_events_do_not_come(fake, visit):
     page = visit(forgiving=True, block="**/api/events")
     expect(lambda: page.inner_text("#line"), lambda t: t == "every 5 s")
     fake.committed("orders", 55)
-    expect(lambda: cell(page, "orders", "td.number >> nth=2").inner_text(), lambda t: t == "55")
+    expect(lambda: rows(page, "orders"), lambda t: t == "55")
 
 
 # --- for everybody --------------------------------------------------------------------------------

@@ -207,14 +207,15 @@ class _Handlers:
     async def metrics(self, request: Request) -> Response:
         from starlette.responses import Response
 
-        body, content_type = self._metrics.exposition(request.headers.get("accept", ""))
+        accept = request.headers.get("accept", "")
+        body, content_type = await asyncio.to_thread(self._metrics.exposition, accept)
         return Response(body, headers={"Content-Type": content_type})
 
     async def status(self, _: Request) -> Response:
         return _json(self._board.data()[0])
 
     async def manifest(self, _: Request) -> Response:
-        return _json(self._board.manifest())
+        return _json(await asyncio.to_thread(self._board.manifest))
 
     async def events(self, _: Request) -> Response:
         from starlette.responses import PlainTextResponse, StreamingResponse
