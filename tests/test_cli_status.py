@@ -19,7 +19,7 @@ from clirun import SILT, environment, silt, sql, start
 from fakes import refusal, stream
 
 from silt import manifest as manifests
-from silt.state import LastStatus, StateDir
+from silt.state import LastStatus, Receipt, StateDir
 
 
 @pytest.fixture
@@ -89,6 +89,29 @@ def test_a_refused_edit_that_reads_well_is_told_with_its_receipt(shop):
     assert seen["problems"][0]["line"] == 31
     assert re.search(r"! The file on disk is newer and was refused at [\d:]+; generation 17 runs on\.", text)
     assert "plant.yaml:31:11: streams.settings.mode: 'miror' is not one of" in text
+
+
+def test_the_last_edit_is_told(shop):
+    """What was taken over last, as the log told it; in JSON every receipt, the newest first."""
+    applied = Receipt(
+        generation=17,
+        digest="d",
+        at=time.time(),
+        seconds=0.21,
+        result="applied",
+        streams=3,
+        added=("audit_log",),
+        changed=("orders",),
+        removed=("tmp_x",),
+    )
+    with running(shop, receipts=(refusal(16), applied)):
+        text = silt("status", cwd=shop).stdout
+        answer = json.loads(silt("status", "--json", cwd=shop).stdout)
+    assert re.search(
+        r"^[\d:]+ reload generation 17 in 0.21 s: \+ audit_log ~ orders - tmp_x = 1$", text, re.MULTILINE
+    )
+    assert "refused" not in text
+    assert [r["result"] for r in answer["receipts"]] == ["applied", "refused"]
 
 
 def test_an_invalid_manifest_on_disk_does_not_hide_the_streams(shop):

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from silt.daemon.history import History, Rows, Underway
 from silt.manifest.model import Manifest, Stream
-from silt.report import live, reload, status
+from silt.report import live, status
 from silt.report.units import instant
 from silt.state import LastStatus, StreamStatus
 
@@ -53,11 +53,7 @@ class Board:
     def data(self) -> tuple[Data, Sent]:
         """Everything, and what a reader of it has then."""
         now = self._now()
-        more = {
-            "receipts": [reload.data(r) for r in reversed(now.status.receipts)],
-            "history": _history(self._history.rows()),
-        }
-        return {**self._told(now), **more}, now
+        return {**self._told(now), "history": _history(self._history.rows())}, now
 
     def news(self, sent: Sent) -> tuple[Data, Sent] | None:
         """What `sent` lacks, of the same shape: streams and receipts that differ; None where nothing does.
@@ -71,10 +67,10 @@ class Board:
         told = self._told(now)
         told["streams"] = [s for s in told["streams"] if s["name"] in changed]
         rows = self._history.rows(since=sent.until)
-        more: Data = {"order": [s.name for s in now.status.streams], "history": _history(rows)}
-        if now.status.receipts != sent.status.receipts:
-            more["receipts"] = [reload.data(r) for r in reversed(now.status.receipts)]
-        return {**told, **more}, now
+        if now.status.receipts == sent.status.receipts:
+            del told["receipts"]
+        order = [s.name for s in now.status.streams]
+        return {**told, "order": order, "history": _history(rows)}, now
 
     def manifest(self) -> Data:
         """The resolved manifest, as `silt show` prints it: secrets are `***`."""

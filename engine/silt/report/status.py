@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from silt.manifest.model import Problem
+from silt.report import reload
 from silt.report.layout import Row, paragraph, signed, table
 from silt.report.problems import headline, plain
 from silt.report.units import SIGNS, count, duration, instant, when
@@ -100,10 +101,20 @@ def _head(status: Status, width: int) -> list[str]:
         since = f" since {when(status.since, status.now)}" if status.since else ""
         generation = f", generation {status.generation}" if status.generation else ""
         lines = [f"{status.title}: running{since} (pid {status.pid}){generation}"]
+    lines += _last_edit(status, width)
     lines += _on_disk(status, width)
     for note in status.notes:
         lines += paragraph(note, width=width, first="note  ")
     return lines
+
+
+def _last_edit(status: Status, width: int) -> list[str]:
+    """The last edit that was taken over, as the log told it."""
+    applied = next((r for r in reversed(status.receipts) if r.result == "applied"), None)
+    if applied is None:
+        return []
+    first, *_ = reload.text(applied)
+    return paragraph(first, width=width, first=f"{when(applied.at, status.now)} ")
 
 
 def _on_disk(status: Status, width: int) -> list[str]:
@@ -216,6 +227,7 @@ def data(status: Status) -> dict[str, Any]:
             "running_since": instant(status.since),
         },
         "streams": [_stream(s) for s in status.streams],
+        "receipts": [reload.data(r) for r in reversed(status.receipts)],
         "notes": list(status.notes),
         "ok": status.ok,
     }
