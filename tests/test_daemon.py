@@ -50,10 +50,11 @@ class Work:
         self.answer = lambda job, stop: result(job.stream.name)
 
     def look(self, manifest: Manifest) -> Plan:
-        return Plan(manifest=manifest, streams=tuple(self.streams))
+        return replace(self.plan(), manifest=manifest)
 
     def plan(self) -> Plan:
-        return Plan(manifest=self.made, streams=tuple(self.streams))
+        all_streams = tuple(p.stream for p in self.streams)
+        return Plan(manifest=self.made, streams=tuple(self.streams), all_streams=all_streams)
 
     def survey(self, manifest: Manifest, known) -> Survey | None:
         return self.surveys.pop() if self.surveys else None

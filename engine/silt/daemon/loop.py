@@ -236,9 +236,8 @@ class Daemon:
     # --- which streams there are ---
 
     def _start(self, plan: Plan) -> None:
-        streams = tuple(p.stream for p in plan.streams)
-        running = Running(manifest=plan.manifest, streams=streams)
-        changes = Diff(added=tuple(s.name for s in streams), held=held_streams(running, self._ran))
+        running = _running(plan)
+        changes = Diff(added=tuple(s.name for s in running.streams), held=held_streams(running, self._ran))
         self._adopt(running, changes, plan)
 
     def _surveyed(self, survey: Survey) -> None:
@@ -481,7 +480,7 @@ def paths(plan: StreamPlan) -> tuple[str, ...]:
 
 
 def _running(plan: Plan) -> Running:
-    return Running(manifest=plan.manifest, streams=(*(p.stream for p in plan.streams), *plan.others))
+    return Running(manifest=plan.manifest, streams=plan.all_streams)
 
 
 def _moved(job: Job | None, stream: Stream) -> StreamPlan | None:

@@ -60,8 +60,7 @@ class Replication:
         from silt import observe
 
         self._moved(manifest)
-        plan = observe.look(manifest, self._handles.under(manifest), select=self._select)
-        return replace(plan, others=())
+        return self._selected(observe.look(manifest, self._handles.under(manifest), select=self._select))
 
     def survey(self, manifest: Manifest, known: Mapping[str, Stream]) -> Survey | None:
         before = self._databases
@@ -81,17 +80,19 @@ class Replication:
     ) -> Prepared:
         from silt import manifest as manifests
 
+        digest = plan = None
         try:
-            new = manifests.load(manifest.path, open_secrets=True)
+            texts = manifests.texts(manifest.path)
+            digest = manifests.digest(texts)
+            new = manifests.load(manifest.path, texts, open_secrets=True)
             plan = self._planned(new, known)
+            problems = _problems(plan)
         except manifests.ManifestInvalid as error:
-            return Prepared(began=began, asked=asked, problems=error.problems)
+            problems = error.problems
         except (SiltError, OSError) as error:
-            return Prepared(began=began, asked=asked, problems=(_unreadable(manifest.path, error),))
-        problems = _problems(plan)
-        if problems:
-            return Prepared(began=began, asked=asked, digest=new.digest, problems=problems)
-        return Prepared(began=began, asked=asked, digest=new.digest, plan=plan)
+            problems = (_unreadable(manifest.path, error),)
+        plan = None if problems else plan
+        return Prepared(began=began, asked=asked, digest=digest, plan=plan, problems=problems)
 
     def _planned(self, manifest: Manifest, known: Mapping[str, Stream]) -> Plan:
         """All streams, with plans of those that `known` has not: by handles that no cycle has to wait for."""
@@ -106,7 +107,11 @@ class Replication:
             plan = observe.look(manifest, handles, select=wanted)
             self._handles.patternable.update(handles.patternable)
             self._handles.tables.update(handles.tables)
-        return replace(plan, others=tuple(s for s in plan.others if self._select(s)))
+        return self._selected(plan)
+
+    def _selected(self, plan: Plan) -> Plan:
+        """Without the streams that the command line leaves out."""
+        return replace(plan, all_streams=tuple(s for s in plan.all_streams if self._select(s)))
 
     def _moved(self, manifest: Manifest) -> set[str]:
         """The sources whose files or schemas are not those of the last look."""

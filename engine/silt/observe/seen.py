@@ -123,9 +123,9 @@ def look(
     notes = [
         note for o in manifest.sources if o.name in reflected for note in _left_out(o, reflected[o.name])
     ]
-    chosen = {stream.name for stream in wanted}
-    others = tuple(s for s in expansion.streams if s.name not in chosen)
-    return Plan(manifest=manifest, streams=plans, others=others, notes=(*expansion.notes, *notes))
+    return Plan(
+        manifest=manifest, streams=plans, all_streams=expansion.streams, notes=(*expansion.notes, *notes)
+    )
 
 
 def _sources(

@@ -218,9 +218,9 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Every selected stream of a manifest, in the manifest's order; `others` were not selected."""
+    """Every selected stream of a manifest, in the manifest's order; `all_streams` has the others, too."""
 
     manifest: Manifest
     streams: tuple[StreamPlan, ...]
-    others: tuple[Stream, ...] = ()
+    all_streams: tuple[Stream, ...] = ()
     notes: tuple[str, ...] = ()
