@@ -42,6 +42,13 @@ def refusal(generation: int = 1) -> Receipt:
     )
 
 
+def applied(generation: int, **changes: Any) -> Receipt:
+    """The receipt of an edit that was taken over."""
+    names = {"added": ("audit_log",), "changed": ("orders",), "removed": ("tmp_x",)}
+    fields = {"digest": "d2", "at": time.time(), "seconds": 0.21, "result": "applied", "streams": 3, **names}
+    return Receipt(**{**fields, "generation": generation, **changes})
+
+
 class Fake:
     """What the daemon hands to the listener; `set` swaps the status as the daemon does."""
 

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 from clirun import SILT, environment, silt, sql, start
-from fakes import refusal, stream
+from fakes import applied, refusal, stream
 
 from silt import manifest as manifests
-from silt.state import LastStatus, Receipt, StateDir
+from silt.state import LastStatus, StateDir
 
 
 @pytest.fixture
@@ -93,18 +93,7 @@ def test_a_refused_edit_that_reads_well_is_told_with_its_receipt(shop):
 
 def test_the_last_edit_is_told(shop):
     """What was taken over last, as the log told it; in JSON every receipt, the newest first."""
-    applied = Receipt(
-        generation=17,
-        digest="d",
-        at=time.time(),
-        seconds=0.21,
-        result="applied",
-        streams=3,
-        added=("audit_log",),
-        changed=("orders",),
-        removed=("tmp_x",),
-    )
-    with running(shop, receipts=(refusal(16), applied)):
+    with running(shop, receipts=(refusal(16), applied(17))):
         text = silt("status", cwd=shop).stdout
         answer = json.loads(silt("status", "--json", cwd=shop).stdout)
     assert re.search(

@@ -10,11 +10,10 @@ from urllib.parse import urlsplit
 
 import pytest
 from browser import PHONE, WIDE, Visits, browser, cell, expect, names, rows
-from fakes import ANYWHERE, Fake, refusal, stream
+from fakes import ANYWHERE, Fake, applied, refusal, stream
 
 from silt.manifest.model import Listen
 from silt.replicate.model import Progress
-from silt.state import Receipt
 
 pytestmark = pytest.mark.timeout(900)  # the first one on a machine may install the browser
 
@@ -105,18 +104,7 @@ def test_an_invalid_edit_appears_with_line_and_column(fake, visit):
     assert "did you mean 'overwrite'?" in notice
     assert "plant.yaml:31:11" in page.inner_text("#receipts")
     assert "The manifest on disk was refused." in page.inner_text("#said")
-    applied = Receipt(
-        generation=5,
-        digest="d2",
-        at=time.time(),
-        seconds=0.21,
-        result="applied",
-        streams=3,
-        added=("audit_log",),
-        changed=("orders",),
-        removed=("tmp_x",),
-    )
-    fake.set(generation=5, on_disk="same", receipts=(*fake.status.receipts, applied))
+    fake.set(generation=5, on_disk="same", receipts=(*fake.status.receipts, applied(5)))
     expect(lambda: page.inner_text("#notices"), lambda seen: not seen)
     first = page.inner_text("#receipts > li >> nth=0")
     for words in ("applied", "generation 5", "0.21 s", "audit_log", "orders", "tmp_x"):
@@ -130,6 +118,25 @@ def test_streams_that_come_and_go(fake, visit):
     fake.history.heard(Progress(stream="new", rows=612, expected=1000))
     expect(lambda: names(page), lambda seen: seen == ["new", "orders"])
     expect(lambda: cell(page, "new", ".cycle").inner_text(), lambda t: t == "612 of 1,000 rows, 61 %")
+
+
+def test_a_waiting_stream_says_what_for(fake, visit):
+    """The reason stands under its row, as an error would."""
+    page = visit()
+    fake.set(stream("alarms", "waiting", notes=("no file matches yet",)))
+    expect(lambda: page.locator("tr.trouble").all_inner_texts(), lambda t: t == ["no file matches yet"])
+
+
+def test_a_manifest_full_of_mistakes_does_not_flood_the_page(fake, visit):
+    """Two hundred problems: the first dozen, and how many there are beside."""
+    page = visit()
+    one = refusal(4)
+    many = tuple(replace(one.problems[0], line=n) for n in range(1, 201))
+    fake.set(on_disk="refused", receipts=(replace(one, problems=many),))
+    notice = expect(lambda: page.inner_text("#notices"), bool)
+    assert "plant.yaml:12:11" in notice
+    assert "plant.yaml:13:11" not in notice
+    assert "and 188 more problems: silt validate tells all" in notice
 
 
 def test_the_resolved_manifest_is_shown_on_demand(fake, visit):

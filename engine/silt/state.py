@@ -45,8 +45,8 @@ class StreamStatus:
 
     `finished` is the end of the last cycle, `caught_up` of the last one that left nothing behind, `committed`
     of the last one that wrote rows, `ahead_since` when the source was first seen ahead of the lake since
-    then; `pending_rows` wait there, where they were counted.  `error` and `hint` are text: they have been
-    redacted by who made them.
+    then; `pending_rows` wait there, where they were counted.  `error`, `hint` and `notes`, what it
+    waits for, are text: they have been redacted by who made them.
     """
 
     name: str
@@ -63,6 +63,7 @@ class StreamStatus:
     failing_since: float | None = None
     error: str | None = None
     hint: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -425,15 +426,19 @@ def _plain(record: LastStatus | StreamStatus) -> dict[str, Any]:
 
 
 def _revive(data: Mapping[str, Any]) -> LastStatus:
-    streams = tuple(StreamStatus(**_known(StreamStatus, s)) for s in data["streams"])
+    streams = tuple(StreamStatus(**_known(StreamStatus, _tuples(s))) for s in data["streams"])
     receipts = tuple(_receipt(r) for r in data.get("receipts", ()))
     return LastStatus(**{**_known(LastStatus, data), "streams": streams, "receipts": receipts})
 
 
 def _receipt(data: Mapping[str, Any]) -> Receipt:
-    known: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in data.items()}
+    known = _tuples(data)
     problems = tuple(Trouble(**_known(Trouble, p)) for p in data.get("problems", ()))
     return Receipt(**{**_known(Receipt, known), "problems": problems})
+
+
+def _tuples(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
 
 
 def _known(record: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import signal
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from browser import PHONE, Visits, browser, cell, expect, names, rows
 from clirun import silt, sql, start
+from servers import refusing_server, s3_options
 
 pytestmark = pytest.mark.timeout(900)  # the first one on a machine may install the browser
 
@@ -30,9 +32,9 @@ class Running:
 
     def __init__(self, folder: Path, **variables: str) -> None:
         self.folder = folder
-        self.process = start(
-            "run", "--log-format", "json", cwd=folder, SILT_LISTEN="127.0.0.1:0", **variables
-        )
+        where = {"SILT_LISTEN": "127.0.0.1:0", **variables}
+        self.process = start("run", "--log-format", "json", cwd=folder, **where)
+        self._seen: list[dict[str, Any]] = []
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
         self.url = self.line("ready")["url"]
@@ -42,19 +44,16 @@ class Running:
         for line in self.process.stdout:
             self._lines.put(line)
 
-    def line(self, kind: str) -> dict[str, Any]:
+    def line(self, kind: str, *, again: bool = False) -> dict[str, Any]:
+        """The next line of a kind; with `again` one that has been read already does as well."""
         deadline = time.monotonic() + 60
-        seen = []
-        while time.monotonic() < deadline:
-            try:
-                seen.append(json.loads(self._lines.get(timeout=1)))
-            except queue.Empty:
-                if self.process.poll() is not None:
-                    break
-                continue
-            if kind in (seen[-1].get("event"), seen[-1].get("kind")):
-                return seen[-1]
-        raise AssertionError(f"no {kind} among {seen}")
+        known = [line for line in self._seen if again and line["event"] == kind]
+        while not known and time.monotonic() < deadline:
+            with contextlib.suppress(queue.Empty):
+                self._seen.append(json.loads(self._lines.get(timeout=1)))
+                known = [self._seen[-1]] if self._seen[-1]["event"] == kind else []
+        assert known, self._seen
+        return known[0]
 
     def get(self, path: str) -> str:
         with urllib.request.urlopen(f"{self.url}{path}", timeout=20) as answer:
@@ -201,3 +200,50 @@ def test_a_port_that_is_taken(shop):
         done = silt("run", cwd=shop, SILT_LISTEN="")
         assert done.returncode == 1
         assert "`listen: false` none" in done.stderr
+
+
+def test_the_default_port_that_is_taken_is_a_warning(shop):
+    """Nobody asked for 127.0.0.1:8585: silt runs on without a page, and says what would give it one."""
+    with socket.socket() as taken:
+        with contextlib.suppress(OSError):  # whoever has it already does as well
+            taken.bind(("127.0.0.1", 8585))
+            taken.listen()
+        started = Running(shop, SILT_LISTEN="")
+        try:
+            assert started.url is None
+            noted = started.line("note", again=True)
+            assert "127.0.0.1:8585 is taken by another process" in noted["message"]
+            assert started.stop() == 0
+        finally:
+            started.close()
+
+
+def test_no_answer_of_a_real_run_holds_a_secret(tmp_path):
+    """A store that refuses, with keys in the manifest and the environment: only the error is shown."""
+    table = "CREATE TABLE orders (id INTEGER PRIMARY KEY, mail); INSERT INTO orders VALUES (1, 'x')"
+    sql(tmp_path / "shop.db", table)
+    planted = ["planted-key-1", "planted-salt-2", "planted-token-3"]
+    with refusing_server() as port:
+        options = {
+            **s3_options(port),
+            "AWS_ACCESS_KEY_ID": planted[0],
+            "AWS_SECRET_ACCESS_KEY": "${secret:env:PLANTED}",
+            "AWS_SESSION_TOKEN": planted[2],
+        }
+        (tmp_path / "silt.yaml").write_text(
+            f"version: 1\nnode: edge\nsources: {{shop: ./shop.db}}\ntargets:\n  lake:\n    uri: s3://lake/x\n"
+            f"    storage_options: {json.dumps(options)}\n"
+            'streams:\n  orders:\n    columns: {mail: {mask: sha256, salt: "${secret:env:SALT}"}}\n'
+        )
+        started = Running(tmp_path, PLANTED="planted-secret-4", SALT=planted[1])
+        try:
+            told = lambda: [s["error"] for s in json.loads(started.get("api/status"))["streams"]]  # noqa: E731
+            assert expect(told, any)
+            paths = ("", "api/status", "api/manifest", "metrics")
+            answers = {path: started.get(path) for path in paths}
+        finally:
+            started.close()
+    assert "AWS_SESSION_TOKEN" in answers["api/manifest"]
+    planted.append("planted-secret-4")
+    found = [(path, word) for path, text in answers.items() for word in planted if word in text]
+    assert found == []

@@ -190,6 +190,7 @@ def _standing(
         failing_since=known.failing_since if known and error else None,
         error=error,
         hint=hint,
+        notes=entry.plan.notes if state == "waiting" else (),
         stale=_stale(entry, known, lake, now),
     )
 

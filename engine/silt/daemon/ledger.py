@@ -80,6 +80,7 @@ def _status(
         failing_since=(before.failing_since or began) if bad else None,
         error=failure.located(error, result.place) if error else None,
         hint=error.hint or None if error else None,
+        notes=result.notes if result.state == "waiting" else (),
     )
 
 

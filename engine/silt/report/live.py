@@ -56,4 +56,5 @@ def _standing(stream: StreamStatus, now: float, rows: int | None) -> Standing:
         failing_since=stream.failing_since,
         error=stream.error,
         hint=stream.hint,
+        notes=stream.notes,
     )

@@ -10,11 +10,14 @@ from silt.manifest.model import Problem
 from silt.report import reload
 from silt.report.layout import Row, paragraph, signed, table
 from silt.report.problems import headline, plain
-from silt.report.units import SIGNS, count, duration, instant, when
+from silt.report.units import SIGNS, count, counted, duration, instant, when
 from silt.state import LastStatus, Receipt, Trouble
 
 SHOWN_QUIET: Final = 12
 """Up to so many streams are all listed; of more, those that are ok share a line."""
+
+TOLD: Final = 10
+"""So many problems of a manifest that was refused are told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +26,7 @@ class Standing:
 
     Moments in seconds since the epoch; `behind_seconds` since the source was first seen ahead (0:
     the lake has every row; None: not known); `rows` were written in the last 24 hours.  `stale`:
-    behind for longer than three of its intervals.
+    behind for longer than three of its intervals.  `notes`: what a waiting stream waits for.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Standing:
     failing_since: float | None = None
     error: str | None = None
     hint: str | None = None
+    notes: tuple[str, ...] = ()
     stale: bool = False
 
     @property
@@ -129,8 +133,11 @@ def _on_disk(status: Status, width: int) -> list[str]:
         words = f"The file on disk is newer and was refused{at}; generation {status.generation} runs on."
     else:
         words = f"The file on disk is newer than what runs; generation {status.generation} runs on."
+    more = len(status.problems) - TOLD
+    told = [headline(p) for p in status.problems[:TOLD]]
+    told += [f"and {counted(more, 'more problem')}: silt validate tells all"] if more > 0 else []
     lines = paragraph(words, width=width, first="! ")
-    return lines + [line for p in status.problems for line in paragraph(headline(p), width=width, first="  ")]
+    return lines + [line for each in told for line in paragraph(each, width=width, first="  ")]
 
 
 def _table(status: Status, shown: Sequence[Standing], width: int) -> list[str]:
@@ -198,6 +205,8 @@ def _trouble(s: Standing, status: Status, width: int) -> list[str]:
     if s.error is not None:
         tries = f"{s.tries} tries since {when(s.failing_since, status.now)}: " if s.tries > 1 else ""
         return paragraph(f"{tries}{s.error}" + (f". {s.hint}" if s.hint else ""), width=width, first=first)
+    if s.notes:
+        return paragraph("; ".join(s.notes), width=width, first=first)
     if s.stale:
         words = "rows are pending and nothing has taken them for longer than three of its intervals"
         return paragraph(words, width=width, first=first)
@@ -249,4 +258,5 @@ def _stream(s: Standing) -> dict[str, object]:
         "failing_since": instant(s.failing_since),
         "error": s.error,
         "hint": s.hint,
+        "notes": list(s.notes),
     }
