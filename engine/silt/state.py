@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from silt.errors import UserError
 
@@ -32,7 +32,7 @@ _PATIENCE: Final = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """The process that has the lock: `since` in seconds since the epoch."""
+    """The process that has the lock: `manifest` is absolute, `since` in seconds since the epoch."""
 
     pid: int
     manifest: str
@@ -179,6 +179,19 @@ class StateDir:
         finally:
             os.close(descriptor)
 
+    def is_held_by(self, pid: int) -> bool:
+        """Whether process `pid`, as it is numbered here, has the lock's file open.
+
+        A process of another container has another number there.  Raises PermissionError for another user's.
+        """
+        ours = self.lock_path.stat()
+        for descriptor in Path(f"/proc/{pid}/fd").glob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                theirs = descriptor.stat()
+                if (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino):
+                    return True
+        return False
+
     def read(self) -> LastStatus | None:
         """The last status; None where there is none, or none that this version understands."""
         try:
@@ -203,7 +216,7 @@ class StateDir:
         self._ran |= {name: dict(identity) for name, identity in news.items()}
         with contextlib.suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
-            with _exclusive(self.ran_path.with_suffix(".lock")):
+            with _exclusive(self.ran_path.with_suffix(".guard")):
                 now = {**self._ran, **_identities(self.ran_path), **news}
                 self._ran = {name: dict(identity) for name, identity in now.items()}
                 _replace(self.ran_path, json.dumps(self._ran, ensure_ascii=False), mode=0o600)
@@ -304,7 +317,7 @@ class Lock:
         raise _refused(self._state, _read_holder(descriptor))
 
     def _sign(self, descriptor: int) -> None:
-        text = json.dumps({"pid": os.getpid(), "manifest": self._manifest, "since": time.time()})
+        text = json.dumps({"pid": os.getpid(), "manifest": _absolute(self._manifest), "since": time.time()})
         with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, text.encode(), 0)
@@ -328,6 +341,21 @@ def _exclusive(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def running(folder: str | Path, path: str) -> tuple[tuple[StateDir, Holder], ...]:
+    """The processes that hold a lock in a `state_dir` for the manifest at `path`, whatever its name and node.
+
+    Needs no manifest that can be read: what runs may be of another name than the file has now.
+    """
+    found = []
+    for lock in sorted(Path(folder).glob("*@*.lock")):
+        name, _, node = lock.name.removesuffix(".lock").partition("@")
+        state = StateDir(str(folder), manifest=unquote(name), node=unquote(node))
+        holder = state.holder()
+        if holder is not None and holder.manifest == _absolute(path):
+            found.append((state, holder))
+    return tuple(found)
 
 
 def last_good(folder: str | Path, path: str) -> Good | None:

@@ -17,6 +17,7 @@ from silt.cli import (
     migrate,
     plan,
     query,
+    reload,
     reset,
     schema,
     show,
@@ -84,6 +85,7 @@ app.command(rich_help_panel=AUTHOR)(schema.schema)
 app.command(rich_help_panel=AUTHOR)(migrate.migrate)
 app.command(rich_help_panel=RUN)(run_verb.run)
 app.command(rich_help_panel=RUN)(status.status)
+app.command(rich_help_panel=RUN)(reload.reload)
 app.command(rich_help_panel=RUN)(query.query)
 app.command(rich_help_panel=RUN)(demo.demo)
 app.command(rich_help_panel=REPAIR)(reset.reset)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -11,6 +14,15 @@ from silt.cli.options import AsJson, Yes
 from silt.cli.paths import load
 from silt.cli.streams import resolved
 from silt.errors import UserError
+
+if TYPE_CHECKING:
+    from silt.manifest.model import Manifest
+    from silt.state import StateDir
+
+PATIENCE: Final = 3.0
+"""Seconds until a stream that may be held must have been tried: the status is written once a second."""
+
+HELD: Final = "A stream that silt holds can be reset while it runs"
 
 
 def reset(
@@ -22,38 +34,71 @@ def reset(
     """Remove a stream's rows and its position from the lake, in one commit. The next run refills it.
 
     Only the rows that this stream of this node wrote go; older versions of the table keep them until it
-    is vacuumed. The source is not touched.
+    is vacuumed. The source is not touched. While the manifest runs, a stream that is held can be reset:
+    that ends the hold, and the stream begins anew as the manifest has it now.
 
     Example:  [cyan]silt reset plant.yaml settings[/]
     """
     from silt import observe, replicate
-    from silt.report import plan as report
+    from silt.manifest.identity import identity
     from silt.report import run as results
     from silt.state import StateDir
 
     manifest = load(path)
-    with (
-        StateDir(manifest.state_dir, manifest=manifest.name, node=manifest.node).lock(manifest.path) as lock,
-        observe.Handles(manifest) as handles,
-    ):
-        if lock.warning:
-            console.err([f"warning: {lock.warning}"])
+    state = StateDir(manifest.state_dir, manifest=manifest.name, node=manifest.node)
+    with _alone(state, manifest.path, stream), observe.Handles(manifest) as handles:
         known = [s.name for s in resolved(manifest, handles)]
         if stream not in known:
             raise _no_such(stream, known)
         planned = observe.look(manifest, handles, select=lambda s: s.name == stream)
-        _make_sure(stream, manifest.target(planned.streams[0].stream.target).uri, yes=yes)
+        chosen = planned.streams[0].stream
+        _make_sure(stream, manifest.target(chosen.target).uri, yes=yes)
         result = replicate.reset(planned, handles, stream, listen=lambda _: None)
+        if result.error is None:
+            state.keep_ran({stream: identity(manifest, chosen)})
     if as_json:
         console.as_json({"stream": results.stream_data(result), "ok": result.error is None})
     elif result.error is not None:
         raise result.error
     elif not result.batches:
-        console.out([f"  {stream}: nothing to reset: the lake has no table of it"])
+        console.out([f"  {stream}: nothing to reset: the lake has no table of it", _next(state, manifest)])
     else:
-        again = f"silt run {report.command_path(manifest.path)} --once"
-        console.out([f"  {stream}: emptied, v{result.version}", f"  refill it: {again}"])
+        console.out([f"  {stream}: emptied, v{result.version}", _next(state, manifest)])
     return 0 if result.error is None else 1
+
+
+@contextmanager
+def _alone(state: StateDir, path: str, stream: str) -> Iterator[None]:
+    """The lock; or, where a running silt has it and holds `stream`, nothing: it does not write that.
+
+    Should it do so all the same (its hold ends in that moment), one of the two commits is refused, as
+    between any two writers (DESIGN 4.2).  Raises `AlreadyRunning` where the stream is not held.
+    """
+    from silt.state import AlreadyRunning
+
+    with ExitStack() as opened:
+        try:
+            lock = opened.enter_context(state.lock(path))
+        except AlreadyRunning as error:
+            if not _holds(state, stream):
+                raise AlreadyRunning(error.what, on=error.on, hint=f"{error.hint}. {HELD}") from None
+        else:
+            if lock.warning:
+                console.err([f"warning: {lock.warning}"])
+        yield
+
+
+def _holds(state: StateDir, stream: str) -> bool:
+    """Whether the silt that runs says that it holds `stream`; one that is being tried again is waited for."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        holder, status = state.holder(), state.read()
+        if holder is None or status is None or not status.loop or status.pid != holder.pid:
+            return False
+        known = status.stream(stream)
+        if known is None or known.state != "running" or time.monotonic() >= end:
+            return known is not None and known.state == "held"
+        time.sleep(0.05)
 
 
 def _no_such(stream: str, names: list[str]) -> UserError:
@@ -61,6 +106,15 @@ def _no_such(stream: str, names: list[str]) -> UserError:
 
     meant = did_you_mean(stream, names)
     return UserError(f"no stream {stream!r}" + (f" ({meant})" if meant else ""), hint=streams_are(names))
+
+
+def _next(state: StateDir, manifest: Manifest) -> str:
+    """What fills the table again: the silt that runs, or one that is to be started."""
+    from silt.report.plan import command_path
+
+    if state.holder() is not None:
+        return "  the running silt refills it"
+    return f"  refill it: silt run {command_path(manifest.path)} --once"
 
 
 def _make_sure(stream: str, uri: str, *, yes: bool) -> None:
