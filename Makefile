@@ -7,10 +7,10 @@ ROWS ?= 5000000
 # Tests start some hundred silt processes: each would compile all of it again (0.2 s).
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help dev demo test lint format bench readers clean
+.PHONY: help dev demo test lint format bench bench-living readers clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 dev: ## the environment that developers and tests use, in .venv
 	@scripts/venv .venv dev
@@ -39,6 +39,10 @@ bench: dev ## ratios against a C loop and against dlt (ROWS=5000000, BENCH_ARGS=
 	$(if $(findstring --no-peers,$(BENCH_ARGS)),,@scripts/venv --alone .venv-bench bench)
 	@scripts/venv .venv-demo
 	$(BIN)/python -m tests.benchmarks --rows $(ROWS) $(BENCH_ARGS)
+
+bench-living: dev ## what a running silt costs and how soon it follows (BENCH_ARGS="--check")
+	@scripts/venv .venv-demo
+	$(BIN)/python -m tests.benchmarks.living $(BENCH_ARGS)
 
 clean: ## remove environments and caches
 	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

@@ -11,7 +11,8 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -119,56 +120,96 @@ def refusing_server(status: int = 403, code: str = "AccessDenied") -> Iterator[i
         server.shutdown()
 
 
+Choose = Callable[[str, str], str]
+"""(method, path) -> what becomes of a request: `` nothing, `503`, `slow` (2 s), `lost` (done, unanswered)."""
+
+
 @dataclass
-class LosingProxy:
-    """An S3 behind which one reply is lost: the request is carried out, the answer never comes."""
+class FaultyProxy:
+    """An S3 behind which requests fail as `choose` says; `faults` are those that were injected.
+
+    Each is the kind, what the S3 answered (`-`: it was not asked) and the path.
+    """
 
     port: int
-    lost: list[str]
+    choose: Choose
+    faults: list[str]
+
+    def counted(self) -> Counter[str]:
+        """How many faults of each kind were injected."""
+        return Counter(fault.split()[0] for fault in self.faults)
+
+
+_OURS = ("content-length", "connection", "transfer-encoding", "date", "server")
+
+
+class _Pass(BaseHTTPRequestHandler):
+    """One request; `proxy` and `behind` are set by a class of its own for each proxy."""
+
+    proxy: FaultyProxy
+    behind: int
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        fault = self.proxy.choose(self.command, self.path)
+        if fault == "503":
+            self.proxy.faults.append(f"503 - {self.path}")
+            return self._answer(503, {}, b"<Error><Code>SlowDown</Code><Message>no</Message></Error>")
+        if fault == "slow":
+            time.sleep(2)
+        status, headers, content = self._onward(body)
+        if fault:
+            self.proxy.faults.append(f"{fault} {status} {self.path}")
+        if fault == "lost":
+            self.close_connection = True
+            return None
+        return self._answer(status, headers, content)
+
+    def _onward(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        onward = http.client.HTTPConnection("127.0.0.1", self.behind, timeout=20)
+        onward.request(self.command, self.path, body=body, headers=dict(self.headers))
+        answer = onward.getresponse()
+        content = answer.read()
+        onward.close()
+        return answer.status, dict(answer.getheaders()), content
+
+    def _answer(self, status: int, headers: dict[str, str], content: bytes) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            if name.lower() not in _OURS:
+                self.send_header(name, value)
+        length = headers.get("Content-Length") if self.command == "HEAD" else str(len(content))
+        self.send_header("Content-Length", length or "0")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815 -- the names that http.server calls
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: the test's output stays clean."""
 
 
 @contextlib.contextmanager
-def losing_proxy(behind: int, *, path: str) -> Iterator[LosingProxy]:
-    """Passes requests on to an S3 at port `behind`; the reply to the first PUT of `path` is lost."""
-    proxy = LosingProxy(port=0, lost=[])
-
-    class Pass(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            onward = http.client.HTTPConnection("127.0.0.1", behind, timeout=20)
-            onward.request(self.command, self.path, body=body, headers=dict(self.headers))
-            answer = onward.getresponse()
-            content = answer.read()
-            onward.close()
-            if self.command == "PUT" and self.path.endswith(path) and not proxy.lost:
-                proxy.lost.append(f"{answer.status} {self.path}")
-                self.close_connection = True
-                return
-            self.send_response(answer.status)
-            for name, value in answer.getheaders():
-                if name.lower() not in (
-                    "content-length",
-                    "connection",
-                    "transfer-encoding",
-                    "date",
-                    "server",
-                ):
-                    self.send_header(name, value)
-            length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(content))
-            self.send_header("Content-Length", length or "0")
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815 -- the names that http.server calls
-
-        def log_message(self, *_: object) -> None:
-            """Nothing: the test's output stays clean."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Pass) as server:
+def faulty_proxy(behind: int, choose: Choose) -> Iterator[FaultyProxy]:
+    """Passes requests on to an S3 at port `behind`, but for those that `choose` lets fail."""
+    proxy = FaultyProxy(port=0, choose=choose, faults=[])
+    handler = type("Pass", (_Pass,), {"proxy": proxy, "behind": behind})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         proxy.port = int(server.server_port)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield proxy
         server.shutdown()
+
+
+@contextlib.contextmanager
+def losing_proxy(behind: int, *, path: str) -> Iterator[FaultyProxy]:
+    """Passes requests on to an S3 at port `behind`; the reply to the first PUT of `path` is lost."""
+
+    def first(method: str, asked: str) -> str:
+        return "lost" if method == "PUT" and asked.endswith(path) and not proxy.faults else ""
+
+    with faulty_proxy(behind, first) as proxy:
+        yield proxy

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -21,6 +19,7 @@ from typing import Any
 
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from inserts import TABLES, made, writing
 from kit import Sqlite, lake
 from test_daemon import until
 
@@ -31,23 +30,7 @@ from silt.daemon.begin import begin
 from silt.replicate.model import Stopping
 from silt.state import Receipt, StateDir
 
-TABLES = ("t0", "t1", "t2", "t3", "t4")
 EVERY = 0.25
-
-WRITER = """
-import itertools, sqlite3, sys, threading
-path, tables = sys.argv[1], sys.argv[2:]
-c = sqlite3.connect(path, isolation_level=None, timeout=30)
-stop = threading.Event()
-threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
-made = 0
-for table in itertools.cycle(tables):
-    if stop.wait(0.002):
-        break
-    c.execute(f"INSERT INTO {table} (x) VALUES (?)", (f"row {made}",))
-    made += 1
-print(made)
-"""
 
 
 # --- the model of a manifest ----------------------------------------------------------------------
@@ -225,26 +208,6 @@ def house(folder: Path, text: str | None) -> Iterator[House]:
             daemon.wake()
             thread.join(60)
             assert not thread.is_alive()
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """A process that inserts into every table in turn, until this ends."""
-    command = [sys.executable, "-S", "-c", WRITER, str(path), *TABLES]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        try:
-            yield
-        finally:
-            made, _ = process.communicate(timeout=60)
-        assert process.returncode == 0
-        assert int(made) > 0
-
-
-def made(folder: Path) -> Sqlite:
-    sql = Sqlite()
-    create = [f"CREATE TABLE {name} (id INTEGER PRIMARY KEY AUTOINCREMENT, x TEXT)" for name in TABLES]
-    sql(folder / "app.db", "PRAGMA journal_mode=wal", *create)
-    return sql
 
 
 def rows_of(path: Path) -> Counter[tuple[Any, ...]]:

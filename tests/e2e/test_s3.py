@@ -151,7 +151,7 @@ def test_a_lost_reply(s3: S3, tmp_path: Path) -> None:
     with losing_proxy(s3.port, path=f"/t/_delta_log/{2:020d}.json") as proxy:
         _write(tmp_path, "lost", s3_options(proxy.port), "  t: {source: app, batch: {max_rows: 100}}\n")
         ran = _run(tmp_path)
-    assert proxy.lost == [f"200 /lake/lost/t/_delta_log/{2:020d}.json"]
+    assert proxy.faults == [f"lost 200 /lake/lost/t/_delta_log/{2:020d}.json"]
     assert (ran["t"]["rows"], ran["t"]["version"]) == (250, 3)
     assert difference(sql(tmp_path / "app.db", "SELECT * FROM t"), _rows(s3, "lost", "t")) == (0, 0)
 

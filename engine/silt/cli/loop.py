@@ -89,5 +89,5 @@ def _run(
             ended = daemon.run(check=lambda: console.err(f"warning: {w}" for w in selection.check()))
         finally:
             front.stop()
-        if not ended:
-            leave(1)
+        if not daemon.is_quiet:  # a thread is in native code: the interpreter must not end under it
+            leave(0 if ended else 1)

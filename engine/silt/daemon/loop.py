@@ -42,6 +42,9 @@ WORKERS: Final = 4
 TICK: Final = 1.0
 """Seconds between writes of the status, and between looks at the sources' file sets."""
 
+PATIENCE: Final = 5.0
+"""Seconds that looks under way may take at the end."""
+
 GRAIN: Final = 0.02
 """Seconds between answers to writes of sources: at 500 writes a second the loop turns 50 times."""
 
@@ -86,7 +89,7 @@ class Daemon:
         self._started = time.time()
         self._written = self._drained = 0.0
         self._warned = ""
-        self._said = self._is_ready = False
+        self._said = self._is_ready = self.is_quiet = False
         self._systemd = Notify()
         self.reloaded: Callable[[Receipt], None] = lambda _: None
         """Called in the loop's thread for each receipt."""
@@ -144,10 +147,11 @@ class Daemon:
                 while not self._stop.is_set():
                     self._round(workers)
         finally:
-            self._scout.close()
             self._wake.close()
-            workers.close()
-        return self._end()
+        ended = self._end()
+        patience = PATIENCE if ended else 0.0
+        self.is_quiet = self._scout.close(patience) & workers.close(patience)
+        return ended
 
     def _edits(self) -> AbstractContextManager[object]:
         """The watch over the manifest's files, where it is wanted."""

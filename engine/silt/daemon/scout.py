@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from silt.daemon.job import Prepared, Survey, Work
+from silt.daemon.workers import joined
 from silt.errors import SiltError
 from silt.manifest.diff import Running
 from silt.manifest.model import Manifest, Problem, Stream
@@ -28,11 +29,15 @@ class Scout:
         self._put = put
         self._seen: tuple[Manifest, Mapping[str, Stream]] | None = None
         self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=task, name=name, daemon=True)
+            for task, name in ((self._survey, "silt-survey"), (self._reload, "silt-reload"))
+        ]
         self._asked: queue.SimpleQueue[tuple[float, bool] | None] = queue.SimpleQueue()
 
     def start(self) -> None:
-        for task, name in ((self._survey, "silt-survey"), (self._reload, "silt-reload")):
-            threading.Thread(target=task, name=name, daemon=True).start()
+        for thread in self._threads:
+            thread.start()
 
     def follow(self, running: Running) -> None:
         """What runs now: plans are made of what differs from it."""
@@ -42,9 +47,11 @@ class Scout:
         """Read the manifest anew; safe in a signal handler."""
         self._asked.put((began, asked))
 
-    def close(self) -> None:
+    def close(self, patience: float) -> bool:
+        """Ask for no more looks; whether those under way ended within `patience` seconds."""
         self._stop.set()
         self._asked.put(None)
+        return joined(self._threads, patience)
 
     def _survey(self) -> None:
         rest = INTERVAL

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 
 
 class Workers:
-    """A fixed number of threads, which die with the process: the loop waits for what must not be cut off.
+    """A fixed number of threads.  concurrent.futures would wait for them at exit, for ever if a store hangs.
 
-    concurrent.futures would wait for them at exit, for ever if a file system hangs.
+    A thread in native code while the interpreter ends is a crash (measured: SIGSEGV in delta-rs), so whoever
+    ends the process looks at what `close` says.
     """
 
     def __init__(self, number: int) -> None:
@@ -25,11 +27,21 @@ class Workers:
         """`task` is run by the next thread that is free; it must not raise."""
         self._tasks.put(task)
 
-    def close(self) -> None:
-        """The threads end after the tasks under way; nobody waits for them."""
+    def close(self, patience: float) -> bool:
+        """The threads end after the tasks under way; whether they did within `patience` seconds."""
         for _ in self._threads:
             self._tasks.put(None)
+        return joined(self._threads, patience)
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:
             task()
+
+
+def joined(threads: Iterable[threading.Thread], patience: float) -> bool:
+    """Wait for threads, `patience` seconds in all; whether they have ended."""
+    until = time.monotonic() + patience
+    for thread in threads:
+        if thread.ident is not None:
+            thread.join(max(until - time.monotonic(), 0.0))
+    return not any(thread.is_alive() for thread in threads)

@@ -1,0 +1,131 @@
+"""A running silt that is left alone: edits, a writer and a bad store, and it neither grows nor loses a row.
+
+`SILT_SOAK` is how many seconds it is watched: .ci/nightly says an hour.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clirun import start
+from inserts import TABLES, made, writing
+from kit import Sqlite, lake
+from servers import FaultyProxy, faulty_proxy, s3_options, s3_server
+from test_daemon import Log, until
+
+SECONDS = float(os.environ.get("SILT_SOAK", "25"))
+EVERY = 3.0
+LONG = SECONDS > 300
+
+MANIFEST = """\
+version: 1
+node: soak
+sources: {{app: ./app.db}}
+targets:
+  lake:
+    uri: s3://lake/soak
+    storage_options: {{{options}}}
+defaults: {{schedule: 1s, lineage: none}}
+streams:
+"""
+
+
+def manifest(port: int, tables: list[str], tag: int) -> str:
+    options = ", ".join(f"{name}: '{value}'" for name, value in s3_options(port).items())
+    streams = "".join(f"  {name}: {{tags: [n{tag}]}}\n" for name in tables)
+    return MANIFEST.format(options=options) + streams
+
+
+class Process:
+    """What /proc says of a silt."""
+
+    def __init__(self, pid: int) -> None:
+        self._proc = Path(f"/proc/{pid}")
+
+    def memory(self) -> int:
+        """Resident bytes."""
+        return int((self._proc / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def descriptors(self) -> int:
+        return len(list((self._proc / "fd").iterdir()))
+
+
+@pytest.mark.timeout(SECONDS * 2 + 300)
+def test_left_alone_it_neither_grows_nor_loses_a_row(tmp_path):
+    """Reloads all the time, one request in thirty fails, a writer never stops: memory stays, rows arrive."""
+    sql = made(tmp_path)
+    chance = random.Random(4)
+    sound = [False]
+
+    def choose(_method: str, _path: str) -> str:
+        if sound[0] or chance.random() > 1 / 30:
+            return ""
+        return chance.choice(("503", "503", "slow", "lost"))
+
+    with s3_server() as s3, faulty_proxy(s3.port, choose) as proxy:
+        (tmp_path / "silt.yaml").write_text(manifest(proxy.port, list(TABLES), 0))
+        with start("run", "--log-format", "json", cwd=tmp_path) as process:
+            log = Log(process)
+            log.wait("ready")
+            with writing(tmp_path / "app.db"):
+                seen = watched(tmp_path, process, proxy, chance)
+            sound[0] = True
+            (tmp_path / "silt.yaml").write_text(manifest(proxy.port, list(TABLES), -1))
+            equal(tmp_path, sql, s3.options)
+            process.terminate()
+            assert process.wait(60) == 0
+            assert process.stderr.read() == ""
+    assert_flat(seen)
+    faults = proxy.counted()
+    assert {"503", "slow", "lost"} <= faults.keys(), faults
+    reloads = [line for line in log.lines if line["event"] == "reload"]
+    assert len(reloads) >= len(seen) // 2
+    print(
+        f"soak: {SECONDS:.0f} s, {len(reloads)} reloads, faults {dict(faults)}, MB and descriptors {seen[-1]}"
+    )
+    sql.close()
+
+
+def watched(
+    folder: Path, process: subprocess.Popen[str], proxy: FaultyProxy, chance: random.Random
+) -> list[tuple[float, int]]:
+    """Edit every few seconds, and look: MB resident, and descriptors, once an edit."""
+    here = Process(process.pid)
+    seen = []
+    end, tag = time.monotonic() + SECONDS, 0
+    while time.monotonic() < end:
+        time.sleep(EVERY)
+        assert process.poll() is None
+        tag += 1
+        tables = chance.sample(TABLES, chance.randint(2, len(TABLES)))
+        (folder / "silt.yaml").write_text(manifest(proxy.port, tables, tag))
+        seen.append((here.memory() / 1e6, here.descriptors()))
+    return seen
+
+
+def assert_flat(seen: list[tuple[float, int]]) -> None:
+    """After a warm-up of a third neither the memory nor the descriptors of the rest grow."""
+    warm = seen[len(seen) // 3 :]
+    half = len(warm) // 2
+    memory = [max(mb for mb, _ in part) for part in (warm[:half], warm[half:])]
+    descriptors = [max(number for _, number in part) for part in (warm[:half], warm[half:])]
+    assert memory[1] < memory[0] * (1.05 if LONG else 1.25), seen
+    assert descriptors[1] <= descriptors[0] + (5 if LONG else 40), seen
+
+
+def equal(folder: Path, sql: Sqlite, options: dict[str, str]) -> None:
+    """Every stream's table holds its source's rows, each once."""
+
+    def rows(name: str) -> Counter[tuple[Any, ...]]:
+        return Counter((row["id"], row["x"]) for row in lake(f"s3://lake/soak/{name}", options))
+
+    for name in TABLES:
+        there = Counter(sql(folder / "app.db", f"SELECT id, x FROM {name}"))
+        until(lambda name=name, there=there: rows(name) == there, 120)
