@@ -120,6 +120,19 @@ def test_streams_that_come_and_go(fake, visit):
     expect(lambda: cell(page, "new", ".cycle").inner_text(), lambda t: t == "612 of 1,000 rows, 61 %")
 
 
+def test_a_stream_that_a_write_wakes_is_due_on_change(tmp_path, chromium):
+    """Not in so many minutes, at which it looks in any case; one by the clock says when."""
+    body = "  orders: {schedule: {on_change: {}}}\n  readings:\n"
+    fake = Fake(tmp_path, stream("orders"), stream("readings"), body=body)
+    fake.server.listen(ANYWHERE)
+    visits = Visits(chromium, fake.server.url)
+    page = visits()
+    assert cell(page, "orders", "td.when >> nth=1").inner_text() == "on change"
+    assert cell(page, "readings", "td.when >> nth=1").inner_text().startswith("in ")
+    visits.close()
+    fake.server.stop()
+
+
 def test_a_waiting_stream_says_what_for(fake, visit):
     """The reason stands under its row, as an error would."""
     page = visit()

@@ -36,6 +36,8 @@ READINGS = Standing(
     rows=864_000,
     version=311,
     last_commit=NOW - 1,
+    next=NOW + 300,
+    on_change=True,
 )
 
 
@@ -51,7 +53,7 @@ plant.yaml, node edge-7: running since 10:00:00 (pid 812), generation 1
   stream    state    behind    pending  rows 24 h  last commit  next
 x orders    failing  2 h 11 m   14,220     98,400  08:31:02     in 40 s
 ! settings  held     3 d             ?          ?  -            needs you
-  readings  ok       -               0    864,000  10:42:11     -
+  readings  ok       -               0    864,000  10:42:11     on change
 
 x orders  9 tries since 08:33:15: cannot reach s3://corp/plant (connection refused). silt tries
           again

@@ -191,6 +191,7 @@ def _standing(
         error=error,
         hint=hint,
         notes=entry.plan.notes if state == "waiting" else (),
+        on_change=entry.plan.stream.schedule.on_change is not None,
         stale=_stale(entry, known, lake, now),
     )
 

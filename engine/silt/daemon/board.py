@@ -100,7 +100,9 @@ class Board:
     def _told(self, now: Sent) -> Data:
         """`silt status --json`'s object, with what only a running silt knows."""
         last, node = now.status, self._manifest().node
-        told = status.data(live.status_of(last, title=node, now=now.until, rows=self._history.day()))
+        woken = {s.name for s in self._streams() if s.schedule.on_change is not None}
+        rows = self._history.day()
+        told = status.data(live.status_of(last, title=node, now=now.until, rows=rows, on_change=woken))
         known = {s.name: s for s in last.streams}
         for stream in told["streams"]:
             stream.update(_more(known[stream["name"]], now.underway.get(stream["name"])))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Final
 
 from silt.report.status import Standing, Status, refused_for
@@ -26,13 +26,22 @@ def pending(stream: StreamStatus) -> int | None:
     return 0 if stream.ahead_since is None and stream.caught_up is not None else None
 
 
-def status_of(last: LastStatus, *, title: str, now: float, rows: Mapping[str, int] | None = None) -> Status:
-    """A running silt's own account; `rows` of the last 24 hours by stream, where they were counted."""
+def status_of(
+    last: LastStatus,
+    *,
+    title: str,
+    now: float,
+    rows: Mapping[str, int],
+    on_change: Container[str] = (),
+) -> Status:
+    """A running silt's own account: `rows` of 24 hours by stream, `on_change` those that a write wakes."""
     return Status(
         path=last.manifest,
         title=title,
         now=now,
-        streams=tuple(_standing(s, now, None if rows is None else rows.get(s.name, 0)) for s in last.streams),
+        streams=tuple(
+            _standing(s, now, rows.get(s.name, 0), on_change=s.name in on_change) for s in last.streams
+        ),
         pid=last.pid,
         since=last.started,
         generation=last.generation,
@@ -42,7 +51,7 @@ def status_of(last: LastStatus, *, title: str, now: float, rows: Mapping[str, in
     )
 
 
-def _standing(stream: StreamStatus, now: float, rows: int | None) -> Standing:
+def _standing(stream: StreamStatus, now: float, rows: int, *, on_change: bool) -> Standing:
     return Standing(
         name=stream.name,
         state=stream.state,
@@ -57,4 +66,5 @@ def _standing(stream: StreamStatus, now: float, rows: int | None) -> Standing:
         error=stream.error,
         hint=stream.hint,
         notes=stream.notes,
+        on_change=on_change,
     )

@@ -27,6 +27,7 @@ class Standing:
     Moments in seconds since the epoch; `behind_seconds` since the source was first seen ahead (0:
     the lake has every row; None: not known); `rows` were written in the last 24 hours.  `stale`:
     behind for longer than three of its intervals.  `notes`: what a waiting stream waits for.
+    `on_change`: a write to the source wakes it, so `next` is only the latest moment.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Standing:
     error: str | None = None
     hint: str | None = None
     notes: tuple[str, ...] = ()
+    on_change: bool = False
     stale: bool = False
 
     @property
@@ -181,6 +183,8 @@ def _next(s: Standing, status: Status) -> str:
         return "needs you"
     if status.pid is None or s.next is None:
         return "-"
+    if s.on_change and s.state in ("ok", "running"):
+        return "on change"
     return f"in {duration(s.next - status.now)}" if s.next > status.now + 1 else "now"
 
 
@@ -259,4 +263,5 @@ def _stream(s: Standing) -> dict[str, object]:
         "error": s.error,
         "hint": s.hint,
         "notes": list(s.notes),
+        "on_change": s.on_change,
     }
