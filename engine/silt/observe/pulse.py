@@ -51,9 +51,9 @@ class Beat:
     def is_same(self, before: Beat) -> bool:
         """Whether nothing was committed since `before`.
 
-        `data_version` decides where one connection said both; a checkpoint moves the files, but not
-        that.  Otherwise the stamps do, unless `before` was taken so soon after a write that another one
-        may have left the same.
+        `data_version` decides where one connection said both; a checkpoint as commits make it moves the
+        files, but not that (one that truncates the -wal moves both).  Otherwise the stamps do, unless
+        `before` was taken so soon after a write that another one may have left the same.
         """
         if self.version is not None and before.version is not None and self.version[0] == before.version[0]:
             return self.version == before.version
