@@ -108,6 +108,15 @@ def test_a_loop_that_does_not_turn_is_unhealthy(fake):
     assert fake.board.stuck(lambda: 1000.0) == ""
 
 
+def test_a_long_first_look_is_not_unhealthy(fake):
+    """Slow sources at the start: not ready, and not to be killed for it; the two minutes begin afterwards."""
+    fake.set(ready=False)
+    assert fake.board.stuck(lambda: 0.0) == ""
+    assert fake.board.stuck(lambda: 10_000.0) == ""
+    fake.set(ready=True)
+    assert fake.board.stuck(lambda: 10_001.0) == ""
+
+
 # --- the status -----------------------------------------------------------------------------------
 
 

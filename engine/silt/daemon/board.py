@@ -81,8 +81,14 @@ class Board:
         return {"generation": self._status().generation, "text": "\n".join(show.text(shown, width=110))}
 
     def stuck(self, clock: Callable[[], float] = time.monotonic) -> str:
-        """Why the loop counts as stuck; empty as long as it turns.  By a clock that nobody sets."""
-        written, now = self._status().written, clock()
+        """Why the loop counts as stuck; empty as long as it turns.  By a clock that nobody sets.
+
+        The first look may take as long as the sources and the lake do: until then `unready` says so.
+        """
+        last, now = self._status(), clock()
+        written = last.written
+        if not last.ready:
+            return ""
         if self._turn is None or self._turn[0] != written:
             self._turn = (written, now)
         idle = now - self._turn[1]
