@@ -82,3 +82,20 @@ def deletion_vector(deleted: list[int]) -> dict[str, Any]:
     text = "".join(_Z85[word // 85**power % 85] for word in words for power in (4, 3, 2, 1, 0))
     size = {"sizeInBytes": len(data), "cardinality": len(deleted)}
     return {"storageType": "i", "pathOrInlineDv": text, **size}
+
+
+def delete_by_vector(path: Path, version: int, deleted: list[int]) -> None:
+    """The next entry of a table with one file: rows of it are deleted as Databricks does, by a vector."""
+    (file,) = path.glob("*.parquet")
+    features = {"readerFeatures": ["deletionVectors"], "writerFeatures": ["deletionVectors"]}
+    protocol = {"minReaderVersion": 3, "minWriterVersion": 7, **features}
+    shared = {"path": file.name, "dataChange": True, "partitionValues": {}, "size": file.stat().st_size}
+    vector = {"stats": '{"numRecords":40}', "deletionVector": deletion_vector(deleted)}
+    write_entry(
+        path,
+        version,
+        {"commitInfo": {"operation": "DELETE"}},
+        {"protocol": protocol},
+        {"remove": {**shared, "deletionTimestamp": 1}},
+        {"add": {**shared, "modificationTime": 1, **vector}},
+    )

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +41,50 @@ def test_overlapping_optimize_fails(tmp_path: Path) -> None:
         second.optimize.compact()
     table.update_incremental()
     assert table.count() == 4
+
+
+def test_optimize_packs_next_to_next_and_loses_its_transactions(tmp_path: Path) -> None:
+    """Files of the size and more stay and part the others: hence `packing`, and a commit that notes."""
+    table = _new(tmp_path / "t")
+    text = pa.table({"id": list(range(3000)), "name": [f"{n * 7919 % 99991:09d}" * 9 for n in range(3000)]})
+    for rows in (ROWS, ROWS, text, ROWS, ROWS):
+        write_deltalake(table, rows, mode="append")
+    done = table.optimize.compact(target_size=30_000, commit_properties=_txn(7))
+    assert (done["numFilesRemoved"], done["numFilesAdded"]) == (4, 2)
+    assert DeltaTable((tmp_path / "t").as_uri()).transaction_version("app") is None
+
+
+def test_vacuum_notes_its_transactions_in_the_second_of_its_entries(tmp_path: Path) -> None:
+    """Hence silt's mark in them promises none, or the first would count as torn. Nothing to do: no entry."""
+    table = _new(tmp_path / "t")
+    vacuum = {"retention_hours": 0, "dry_run": False, "enforce_retention_duration": False, "full": True}
+    table.vacuum(**vacuum, commit_properties=_txn(7))
+    assert table.version() == 0
+    write_deltalake(table, ROWS, mode="append")
+    write_deltalake(table, ROWS, mode="overwrite")
+    table.vacuum(**vacuum, commit_properties=_txn(7))
+    entries = [lake.entry(tmp_path / "t", version).read_text() for version in (3, 4)]
+    assert ["VACUUM START" in entries[0], "VACUUM END" in entries[1]] == [True, True]
+    assert ["txn" in json.loads(line) for entry in entries for line in entry.splitlines()] == [
+        False,
+        False,
+        True,
+    ]
+
+
+def test_a_full_vacuum_spares_young_tombstones_and_young_strangers(tmp_path: Path) -> None:
+    """By when a file left the table, though it is old; by its own age where the table never knew it."""
+    table = _new(tmp_path / "t")
+    write_deltalake(table, ROWS, mode="append")
+    (old,) = (tmp_path / "t").glob("*.parquet")
+    os.utime(old, (0, 0))
+    write_deltalake(table, ROWS, mode="overwrite")
+    young, stale = tmp_path / "t" / "young.parquet", tmp_path / "t" / "stale.parquet"
+    for path in (young, stale):
+        path.write_bytes(b"x")
+    os.utime(stale, (0, 0))
+    assert table.vacuum(retention_hours=168, full=True) == [stale.name]
+    assert table.vacuum(retention_hours=168, full=False) == []
 
 
 def test_conflict_of_transactions_is_by_the_handle(tmp_path: Path) -> None:

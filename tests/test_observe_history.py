@@ -62,6 +62,16 @@ def test_too_many_entries_leave_the_sum_unknown(tmp_path, log):
     assert look(tmp_path, most=6).rows == 6
 
 
+def test_a_log_that_was_cut_leaves_the_sum_unknown(tmp_path, log):
+    """Where clean-up took entries of today, those that are left are a part; else they are the whole."""
+    log(40, 50, rows=3)
+    log(41, 40, rows=4)
+    assert look(tmp_path).rows is None
+    assert look(tmp_path).last is not None
+    log(39, 90_000, rows=1_000)
+    assert look(tmp_path).rows == 7
+
+
 def test_empty_log(tmp_path, log):
     """No entry: no row and no last commit."""
     assert look(tmp_path) == Lately(rows=0)

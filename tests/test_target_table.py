@@ -342,19 +342,7 @@ def test_deletion_vectors_are_never_rewritten(tmp_path: Path) -> None:
     """FACTS: 1.6.3 predates fixes for deletion vectors; a rewrite would bring deleted rows back."""
     table = lake.new(tmp_path / "t")
     lake.add(table, 1, range(40))
-    (file,) = (tmp_path / "t").glob("*.parquet")
-    features = {"readerFeatures": ["deletionVectors"], "writerFeatures": ["deletionVectors"]}
-    protocol = {"minReaderVersion": 3, "minWriterVersion": 7, **features}
-    shared = {"path": file.name, "dataChange": True, "partitionValues": {}, "size": file.stat().st_size}
-    vector = {"stats": '{"numRecords":40}', "deletionVector": lake.deletion_vector([3, 4, 7, 11, 18, 29])}
-    lake.write_entry(
-        tmp_path / "t",
-        2,
-        {"commitInfo": {"operation": "DELETE"}},
-        {"protocol": protocol},
-        {"remove": {**shared, "deletionTimestamp": 1}},
-        {"add": {**shared, "modificationTime": 1, **vector}},
-    )
+    lake.delete_by_vector(tmp_path / "t", 2, [3, 4, 7, 11, 18, 29])
     table.refresh()
     assert len(lake.ids(table)) == 34
     with pytest.raises(UserError, match="deletion vectors") as caught:

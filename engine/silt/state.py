@@ -26,6 +26,7 @@ from urllib.parse import quote, unquote
 from silt.errors import UserError
 
 FORMAT: Final = 1
+_TAKEN: Final = (errno.EAGAIN, errno.EACCES, errno.EINTR)
 _PATIENCE: Final = 0.5
 """Seconds that `Lock` tries before it refuses: `holder` takes the lock for an instant to look at it."""
 
@@ -163,6 +164,29 @@ class StateDir:
         Raises `AlreadyRunning`, naming the process that has it.
         """
         return Lock(self, manifest_path)
+
+    @contextlib.contextmanager
+    def table_lock(self, uri: str) -> Iterator[bool]:
+        """Whether this process may do the upkeep of the table at `uri`, for as long as the context is open.
+
+        False while anybody who shares this folder is at it, a thread of this process too.  True where the
+        folder cannot be written, or has no locks: the table itself refuses the second of two.
+        """
+        name = f"table-{hashlib.sha256(uri.encode()).hexdigest()[:24]}.lock"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError:
+            yield True
+            return
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            yield error.errno not in _TAKEN
+        else:
+            yield True
+        finally:
+            os.close(descriptor)
 
     def holder(self) -> Holder | None:
         """Which process has the lock now; None for nobody, or where that cannot be seen."""
@@ -307,7 +331,7 @@ class Lock:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EINTR):
+                if error.errno not in _TAKEN:
                     # A file system without locks (some NFS mounts): the fence of DESIGN 4.2 is what is left.
                     self.warning = f"{self._state.folder} has no locks ({error.strerror})"
                     return

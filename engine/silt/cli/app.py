@@ -14,6 +14,7 @@ from silt.cli import (
     failures,
     init,
     inspect,
+    maintain,
     migrate,
     plan,
     query,
@@ -89,6 +90,7 @@ app.command(rich_help_panel=RUN)(reload.reload)
 app.command(rich_help_panel=RUN)(query.query)
 app.command(rich_help_panel=RUN)(demo.demo)
 app.command(rich_help_panel=REPAIR)(reset.reset)
+app.command(rich_help_panel=REPAIR)(maintain.maintain)
 
 
 def run(arguments: Sequence[str]) -> int:

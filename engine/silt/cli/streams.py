@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
-from silt.errors import Secret, SiltError, UserError
+from silt.errors import SiltError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,9 +38,10 @@ def tables_of(manifest: Manifest, sql: str) -> dict[str, tuple[str, Mapping[str,
 
     with observe.Handles(manifest) as handles:
         known = {
-            name: (handles.uri(manifest.target(stream.target), into), revealed(manifest, stream))
+            name: (handles.uri(at, into), observe.revealed(at))
             for stream in resolved(manifest, handles)
             if stream.enabled
+            for at in (manifest.target(stream.target),)
             for name, into in _names(manifest, stream)
         }
     used = {word.lower() for word in words(sql)}
@@ -64,12 +65,6 @@ def _names(manifest: Manifest, stream: Stream) -> list[tuple[str, str]]:
     except SiltError:  # the source is away: what its databases are called is not known
         return []
     return [(f"{stream.name}__{d.name.replace('/', '__')}", stream.path_for(d.name)) for d in databases]
-
-
-def revealed(manifest: Manifest, stream: Stream) -> dict[str, str]:
-    """The storage options of a stream's target, secrets opened: for the library, never for text."""
-    pairs = manifest.target(stream.target).storage_options.items()
-    return {name: value.reveal() if isinstance(value, Secret) else value for name, value in pairs}
 
 
 def _meant(used: set[str], known: list[str]) -> str:

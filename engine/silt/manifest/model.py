@@ -150,6 +150,30 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Compact:
+    """Small files of a Delta table become files of about `target_size` bytes, `every` seconds at most."""
+
+    every: float = 6 * 3600.0
+    target_size: int = 128 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vacuum:
+    """What left a Delta table more than `retain` seconds ago is removed, `every` seconds at most."""
+
+    every: float = 86_400.0
+    retain: float = 7 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maintenance:
+    """What is done for a Delta table; None: not by us."""
+
+    compact: Compact | None = None
+    vacuum: Vacuum | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OnChange:
     """Soon after a write to the source: `debounce` seconds after the last, `max_delay` after the first."""
 
@@ -223,6 +247,7 @@ class Stream:
     on_reset: Literal["fail", "restart"] = "fail"
     schedule: Schedule = field(default_factory=Schedule)
     batch: Batch = field(default_factory=Batch)
+    maintenance: Maintenance = field(default_factory=Maintenance)
     tags: tuple[str, ...] = ()
     enabled: bool = True
     separates_nodes: bool = False

@@ -11,7 +11,16 @@ from typing import Any
 from silt.errors import Secret
 from silt.manifest.document import Document, Path
 from silt.manifest.expand import maker_of, rules_of, stacked_for
-from silt.manifest.model import Aggregate, CursorRule, Manifest, Schedule, Source, Stream, Target
+from silt.manifest.model import (
+    Aggregate,
+    CursorRule,
+    Maintenance,
+    Manifest,
+    Schedule,
+    Source,
+    Stream,
+    Target,
+)
 from silt.manifest.redact import plain_uri
 from silt.manifest.rules import Setting, Slot
 from silt.manifest.streams import UNUSED, ignored_slots
@@ -158,6 +167,7 @@ def _values(stream: Stream) -> dict[str, Any]:
         "schedule": _schedule(stream.schedule),
         "batch.max_rows": stream.batch.max_rows,
         "batch.max_bytes": size_text(stream.batch.max_bytes),
+        **_maintenance(stream.maintenance),
         "tags": stream.tags,
         "enabled": stream.enabled,
     }
@@ -176,6 +186,24 @@ def _schedule(schedule: Schedule) -> Any:
         spelled = {"debounce": changes.debounce, "max_delay": changes.max_delay}
         return {"on_change": {key: duration_text(value) for key, value in spelled.items()}}
     return {"every": duration_text(schedule.every)}
+
+
+def _maintenance(rule: Maintenance) -> dict[str, Any]:
+    """Whether each is done, and how where it is."""
+    compact, vacuum = rule.compact, rule.vacuum
+    how: dict[str, Any] = {"compact": compact is not None}
+    if compact is not None:
+        how |= {
+            "compact.every": duration_text(compact.every),
+            "compact.target_size": size_text(compact.target_size),
+        }
+    how["vacuum"] = vacuum is not None
+    if vacuum is not None:
+        how |= {
+            "vacuum.every": duration_text(vacuum.every),
+            "vacuum.retain": duration_text(vacuum.retain),
+        }
+    return {f"maintenance.{key}": value for key, value in how.items()}
 
 
 def _aggregate(rule: Aggregate) -> Any:

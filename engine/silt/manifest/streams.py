@@ -13,7 +13,9 @@ from silt.manifest.model import (
     Aggregate,
     Batch,
     ColumnRule,
+    Compact,
     CursorRule,
+    Maintenance,
     OnChange,
     Place,
     Problem,
@@ -21,6 +23,7 @@ from silt.manifest.model import (
     Source,
     Stream,
     Target,
+    Vacuum,
 )
 from silt.manifest.options import BREAKS_PATHS, UNEXPANDED
 from silt.manifest.problems import did_you_mean
@@ -38,6 +41,10 @@ DELAYS = 3
 """`max_delay` in times of a `debounce` that is written: whoever wants rows sooner need not write both."""
 
 PLACEHOLDERS = ("stream", "table", "source", "database", "node")
+
+LEAST_TARGET = 1024 * 1024
+LEAST_RETAIN = 3600.0
+"""Of `maintenance`, in bytes and seconds: less would take files from under a commit that is being written."""
 
 RESERVED = ("_silt_", "_rescued_data", "_deleted_at")
 """Beginnings of lake names that are silt's own."""
@@ -126,6 +133,7 @@ def resolve(draft: Draft, stacked: Stacked) -> tuple[Stream | None, list[Problem
         on_reset="fail" if "on_reset" in ignored else settings.get("on_reset") or "fail",
         schedule=_schedule(settings),
         batch=_batch(settings),
+        maintenance=_maintenance(settings, target),
         tags=tuple(settings.get("tags") or ()),
         enabled=settings.get("enabled") is not False,
         separates_nodes="{node}" in (settings.get("into") or ""),
@@ -581,3 +589,55 @@ def _batch(settings: _Settings) -> Batch:
         max_rows=settings.get("batch", "max_rows") or 1_000_000,
         max_bytes=size(most or "128MB"),
     )
+
+
+def _maintenance(settings: _Settings, target: Target) -> Maintenance:
+    """What is not written is done where one node writes the table: two would undo each other's work.
+
+    Files that overwrite wrote do not add up: written together, they would only be in the way of the next.
+    """
+    alone = target.is_local or "{node}" in (settings.get("into") or "")
+    adds = (settings.get("mode") or "append") == "append"
+    return Maintenance(
+        compact=_compact(settings) if _is_wanted(settings, "compact", alone and adds) else None,
+        vacuum=_vacuum(settings) if _is_wanted(settings, "vacuum", alone) else None,
+    )
+
+
+def _is_wanted(settings: _Settings, what: str, by_default: bool) -> bool:  # noqa: FBT001
+    """`true` and `false` say it, of one or of both; a map says yes."""
+    for said in (settings.get("maintenance", what), settings.get("maintenance")):
+        if said is not None:
+            return bool(said)
+    return by_default or bool(settings.under("maintenance", what))
+
+
+def _compact(settings: _Settings) -> Compact:
+    written = settings.get("maintenance", "compact", "target_size")
+    target_size = Compact().target_size if written is None else size(written)
+    if target_size < LEAST_TARGET:
+        message = f"files of {written} are small files themselves"
+        settings.complain(("maintenance", "compact", "target_size"), message, "write at least 1MB")
+    return Compact(every=_rest(settings, "compact", Compact().every), target_size=target_size)
+
+
+def _vacuum(settings: _Settings) -> Vacuum:
+    written = settings.get("maintenance", "vacuum", "retain")
+    retain = Vacuum().retain if written is None else duration(written)
+    if retain < LEAST_RETAIN:
+        message = f"after {written} a query, or a commit, may still need the files"
+        settings.complain(("maintenance", "vacuum", "retain"), message, "write at least 1h")
+    return Vacuum(every=_rest(settings, "vacuum", Vacuum().every), retain=retain)
+
+
+def _rest(settings: _Settings, what: str, default: float) -> float:
+    """How long upkeep rests at least between two times."""
+    written = settings.get("maintenance", what, "every")
+    every = default if written is None else duration(written)
+    if every <= 0:
+        settings.complain(
+            ("maintenance", what, "every"),
+            "an interval of 0 would never rest",
+            "write 1h, or false for never",
+        )
+    return every

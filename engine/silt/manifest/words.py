@@ -111,6 +111,10 @@ KEYS: Mapping[str, str] = {
     "metrics_port": "listen",
     "bind": "listen",
     "address": "listen",
+    "optimize": "compact",
+    "compaction": "compact",
+    "retention": "retain",
+    "target_file_size": "target_size",
 }
 """Keys of dlt, Sling, Meltano, Airbyte, dbt and the like -> ours; a hint only where ours is known."""
 
@@ -123,7 +127,6 @@ ABSENT: Mapping[str, str] = {
     "merge_key": f"{_EQUAL}, and append goes by a cursor",
     "on_misfit": "not in this version: a value that does not fit its column stops the stream",
     "on_schema_change": "not in this version: a column that is new in the source is added",
-    "maintenance": "not in this version: compact and vacuum the tables with another engine",
 }
 """Keys of the field that have no counterpart here, and what there is instead."""
 

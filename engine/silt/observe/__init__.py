@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from silt.observe.claim import check_foreign, predicate, unclaimed
-from silt.observe.handles import Handles, Lake
+from silt.observe.handles import Handles, Lake, revealed
 from silt.observe.look import (
     Known,
     Look,
@@ -19,6 +19,7 @@ from silt.observe.look import (
     slice_columns,
 )
 from silt.observe.outlook import denied, outlook
+from silt.observe.places import places
 from silt.observe.seen import look, look_again
 
 __all__ = [
@@ -36,7 +37,9 @@ __all__ = [
     "look",
     "look_again",
     "outlook",
+    "places",
     "predicate",
+    "revealed",
     "slice_columns",
     "unclaimed",
 ]

@@ -153,9 +153,22 @@ class Handles:
                 lake.synced = lake.table.version  # check_at_start synced the whole disk
             yield lake
 
+    def glance(self, at: Target, into: str) -> tuple[int, Mapping[str, int]] | None:
+        """Version and transactions of a table as its last user saw them, without I/O.
+
+        None where nobody has opened it, or somebody is at it now.
+        """
+        lake = self._lake(at, into)
+        if not lake.lock.acquire(blocking=False):
+            return None
+        try:
+            return lake.table.last_seen if lake.table is not None else None
+        finally:
+            lake.lock.release()
+
     def _lake(self, at: Target, into: str) -> Lake:
         """Opened anew where the options are others: a secret may have been renewed."""
-        uri, options = self.uri(at, into), _revealed(at)
+        uri, options = self.uri(at, into), revealed(at)
         with self._kept.lock:
             lake = self._kept.lakes.get(uri)
             if lake is None or lake.options != options:
@@ -172,6 +185,7 @@ def _is_current(connection: Connection) -> bool:
     return True
 
 
-def _revealed(at: Target) -> dict[str, str]:
+def revealed(at: Target) -> dict[str, str]:
+    """The storage options of a target, secrets opened: for the library, never for text."""
     pairs = at.storage_options.items()
     return {name: value.reveal() if isinstance(value, Secret) else value for name, value in pairs}

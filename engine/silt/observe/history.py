@@ -30,10 +30,7 @@ class Lately:
 def lately(
     uri: str, options: Mapping[str, str], *, stream: tuple[str, str, str], since: float, most: int = MOST
 ) -> Lately:
-    """What `stream` (manifest, node, name) committed to the table since `since` (seconds since the epoch).
-
-    Entries that log clean-up took are older than anything asked for here (30 days against one).
-    """
+    """What `stream` (manifest, node, name) committed to the table since `since` (seconds since the epoch)."""
     files = locate(uri, options).files()
     rows, last = 0, None
     with translated(uri, options):
@@ -48,6 +45,9 @@ def lately(
             if entry is not None and _owner(entry.silt) == stream:
                 rows += _rows(entry)
                 last = last if last is not None else moment
+        else:
+            if versions and versions[0] > 0:  # clean-up took what came before
+                return Lately(rows=None, last=last)
     return Lately(rows=rows, last=last)
 
 

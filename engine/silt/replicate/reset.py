@@ -7,19 +7,18 @@ Transactions cannot be removed, so the position becomes an empty one under the n
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from silt import target
 from silt.errors import Fenced, UserError
 from silt.manifest.model import Manifest, Stream
 from silt.manifest.problems import streams_are
-from silt.observe import Handles, Lake
+from silt.observe import Handles, Lake, places
 from silt.plan.fields import LINEAGE
 from silt.plan.model import Plan
 from silt.position import App, pack, parse_app, unpack
 from silt.replicate.model import Committed, Listener, StreamResult
-from silt.source.open import find
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +38,7 @@ def reset(plan: Plan, handles: Handles, stream: str, *, listen: Listener) -> Str
     chosen = _find(plan, stream)
     version: int | None = None
     databases: set[str] = set()
-    for into in _paths(chosen, handles):
+    for into in places(handles.manifest, chosen):
         with handles.lake(handles.manifest.target(chosen.target), into) as lake:
             if lake.table is not None:
                 version, emptied = _reset_table(lake, handles.manifest, chosen, into, listen)
@@ -61,12 +60,6 @@ def _find(plan: Plan, name: str) -> Stream:
     if found is None:
         raise UserError(f"no stream {name!r}", hint=streams_are([p.stream.name for p in plan.streams]))
     return found
-
-
-def _paths(stream: Stream, handles: Handles) -> Iterable[str]:
-    origin = handles.manifest.source(stream.source)
-    names = [database.name for database in find(origin.path, origin.exclude)]
-    return dict.fromkeys(stream.path_for(name) for name in names) or [stream.into]
 
 
 def _reset_table(

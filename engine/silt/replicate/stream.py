@@ -82,7 +82,7 @@ class StreamCycle:
             except SiltError as error:
                 errors.append(error)
             except Exception as error:  # noqa: BLE001  # one stream's failure stops no other, not even a bug's
-                errors.append(_bug(error))
+                errors.append(bug(error))
         self._tally.errors.extend(errors)
 
     def _plan_anew(self) -> None:
@@ -192,7 +192,7 @@ class StreamCycle:
         return "waiting" if self._tally.waiting and not self._tally.batches else "ok"
 
 
-def _bug(error: Exception) -> Bug:
+def bug(error: Exception) -> Bug:
     """An unexpected exception as a failure of its stream, the traceback kept as its cause."""
     told = Bug(
         "silt has a bug here",

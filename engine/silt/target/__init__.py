@@ -9,6 +9,7 @@ from silt.target.durable import fsync_path, sync
 from silt.target.model import ColumnSpec, Foreign, Owner, Predicate, WriterHints
 from silt.target.start import check_at_start
 from silt.target.table import CHECKPOINT_EVERY, Table, create_table, open_table
+from silt.target.upkeep import Task, Upkeep, last_done, open_upkeep
 
 __all__ = [
     "CHECKPOINT_EVERY",
@@ -17,11 +18,15 @@ __all__ = [
     "Owner",
     "Predicate",
     "Table",
+    "Task",
+    "Upkeep",
     "WriterHints",
     "check_at_start",
     "check_writable",
     "create_table",
     "fsync_path",
+    "last_done",
     "open_table",
+    "open_upkeep",
     "sync",
 ]

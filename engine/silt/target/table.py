@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, write_deltalake
+from deltalake import DeltaTable, write_deltalake
 from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.table import TableAlterer
@@ -21,10 +21,11 @@ from deltalake.table import TableAlterer
 from silt.errors import Contended, Fenced, RetryLater, SiltError, UserError
 from silt.position import unpack
 from silt.target import durable, query
+from silt.target.commits import HOOKS, clean_log, commit_properties, refuse_deletion_vectors
 from silt.target.failures import Unreachable, translated
 from silt.target.feed import Feed, writer_properties
 from silt.target.foreign import REPLACED
-from silt.target.log import LAST_CHECKPOINT, LOG, MARK, checkpoints, entry_path, entry_versions, hinted
+from silt.target.log import LAST_CHECKPOINT, LOG, checkpoints, entry_path, entry_versions, hinted
 from silt.target.model import ColumnSpec, Foreign, Owner, Predicate, WriterHints
 from silt.target.schema import arrow, delta_field, missing, specs
 from silt.target.store import Stamp, Store, locate
@@ -38,7 +39,6 @@ CLEAN_EVERY = 1_000
 
 _INTERVAL = "delta.checkpointInterval"
 _RETRIES = 3  # the library's own; the caller's, with jitter, are the ones that count (FACTS)
-_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)  # see Table.checkpoint
 
 
 Change: TypeAlias = Callable[..., None]
@@ -74,6 +74,11 @@ class Table:
     @property
     def version(self) -> int:
         return self._seen().version
+
+    @property
+    def last_seen(self) -> tuple[int, Mapping[str, int]] | None:
+        """Version and transactions without I/O; None where the handle was dropped."""
+        return (self._view.version, self._view.txns) if self._view else None
 
     @property
     def columns(self) -> tuple[ColumnSpec, ...]:
@@ -164,7 +169,8 @@ class Table:
         writer: WriterHints = WriterHints(),  # noqa: B008 -- frozen
     ) -> int:
         """Put the rows of `reader` in the place of those that match (None: of all); else as `append`."""
-        self._refuse_deletion_vectors()
+        with self._translated():
+            refuse_deletion_vectors(self._delta(), on=self.uri)
         how: dict[str, Any] = {"mode": "overwrite"}
         if predicate is not None and predicate.equals:
             how["predicate"] = query.predicate_sql(predicate)
@@ -344,8 +350,8 @@ class Table:
                     feed.reader(),
                     target_file_size=hints.file_bytes,
                     writer_properties=writer_properties(schema, hints, feed.row_bytes),
-                    commit_properties=_commit(txns, metadata, retries=_RETRIES),
-                    post_commithook_properties=_HOOKS,
+                    commit_properties=commit_properties(txns, metadata, retries=_RETRIES),
+                    post_commithook_properties=HOOKS,
                     **how,
                 )
         except BaseException:
@@ -409,50 +415,17 @@ class Table:
             with self._translated():
                 change(
                     delta.alter,
-                    commit_properties=_commit((), metadata, retries=0),
-                    post_commithook_properties=_HOOKS,
+                    commit_properties=commit_properties((), metadata, retries=0),
+                    post_commithook_properties=HOOKS,
                 )
         except BaseException:
             self._forget()
             raise
         self._committed(delta, ())
 
-    def _refuse_deletion_vectors(self) -> None:
-        if "deletionVectors" not in (self._delta().protocol().reader_features or []):
-            return
-        with self._translated():
-            vectors = self._delta().deletion_vectors().read_all().num_rows
-        if vectors:
-            raise UserError(
-                "the table holds deletion vectors, which a rewrite would undo",
-                on=self.uri,
-                hint="REORG TABLE ... APPLY (PURGE) in Databricks removes them",
-            )
-
     def _query(self, sql: str) -> Any:
         with self._translated():
             return query.execute(self._delta(), sql)
-
-
-def _commit(
-    txns: Sequence[tuple[str, int]], metadata: Mapping[str, str], *, retries: int
-) -> CommitProperties:
-    """Transactions without `last_updated`, which never expire; the metadata twice: for silt, for people.
-
-    `userMetadata` is the column that DESCRIBE HISTORY shows.
-    """
-    shown = " ".join(f"{name}={value}" for name, value in metadata.items())
-    return CommitProperties(
-        custom_metadata={MARK: {**metadata, "txns": len(txns)}, "userMetadata": f"silt {shown}".strip()},
-        max_commit_retries=retries,
-        app_transactions=[Transaction(app, number) for app, number in txns],
-    )
-
-
-def clean_log(delta: DeltaTable) -> None:
-    """Remove the entries and checkpoints that `delta.logRetentionDuration` (30 days) lets go."""
-    if delta.metadata().configuration.get("delta.enableExpiredLogCleanup", "true").lower() == "true":
-        delta.cleanup_metadata()
 
 
 # --- opening and creating -------------------------------------------------------------------------
@@ -562,8 +535,8 @@ def _create(
             description=description or None,
             configuration=configuration,
             storage_options=store.writing(),
-            commit_properties=_commit((), {}, retries=0),
-            post_commithook_properties=_HOOKS,
+            commit_properties=commit_properties((), {}, retries=0),
+            post_commithook_properties=HOOKS,
             raise_if_key_not_exists=False,
         )
     except CommitFailedError:
