@@ -247,3 +247,25 @@ def test_sighup_does_the_same(plant):
         run.process.send_signal(signal.SIGHUP)
         assert run.wait("reload")["added"] == ["audit"]
         run.wait("commit", stream="audit")
+
+
+def test_run_once_plan_and_status_hold_the_same(plant):
+    """One pass after an edit of `into`: exit 1, nothing written there; the undo, or a reset, ends it."""
+    assert silt("run", "plant.yaml", "--once", cwd=plant).returncode == 0
+    edit(plant, "  orders:\n", "  orders: {into: sold}\n")
+    sql(plant / "plant.db", "INSERT INTO readings VALUES (3, 3)")
+    for verb_, field in ((["plan"], "error"), (["status"], "error"), (["run", "--once"], "error")):
+        done = silt(verb_[0], "plant.yaml", *verb_[1:], "--json", cwd=plant)
+        streams = {s["name"]: s for s in json.loads(done.stdout)["streams"]}
+        assert streams["orders"]["state"] == "held", (verb_, streams["orders"])
+        assert "into was orders, is sold: " in streams["orders"][field]
+        assert streams["readings"]["state"] == "ok"
+        assert done.returncode == (0 if verb_ == ["status"] else 1)
+    assert not (plant / "lake" / "sold").exists()
+    assert rows(plant, "readings") == 3
+    edit(plant, "  orders: {into: sold}\n", "  orders:\n")
+    assert silt("run", "plant.yaml", "--once", cwd=plant).returncode == 0
+    edit(plant, "  orders:\n", "  orders: {into: sold}\n")
+    assert silt("reset", "plant.yaml", "orders", "--yes", cwd=plant).returncode == 0
+    assert silt("run", "plant.yaml", "--once", cwd=plant).returncode == 0
+    assert rows(plant, "orders") == 2

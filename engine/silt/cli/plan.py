@@ -61,9 +61,12 @@ def show_plan(
 def look(path: str | None, selection: Selection) -> tuple[Plan, tuple[Outlook, ...]]:
     """The plan of the selected streams and what a cycle would do now."""
     from silt import observe
+    from silt.cli.held import holding
+    from silt.state import StateDir
 
     manifest = load(path)
+    state = StateDir(manifest.state_dir, manifest=manifest.name, node=manifest.node)
     with observe.Handles(manifest) as handles:
-        planned = observe.look(manifest, handles, select=selection)
+        planned = holding(observe.look(manifest, handles, select=selection), state)
         console.err(f"warning: {words}" for words in selection.check())
         return planned, tuple(observe.outlook(planned, handles))

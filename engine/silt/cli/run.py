@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from silt.observe import Handles
     from silt.plan.model import Plan
     from silt.replicate.model import RunResult
+    from silt.state import StateDir
 
 _COUNTING: Final = 0.5
 """Seconds that counting pending rows may take before a run on a terminal."""
@@ -82,6 +83,7 @@ def run(  # noqa: PLR0913, PLR0917  # a flag each
 
 
 def _once(path: str | None, selection: Selection, *, as_json: bool) -> int:
+    from silt.cli.held import accept
     from silt.report import run as report
     from silt.state import StateDir
 
@@ -91,10 +93,11 @@ def _once(path: str | None, selection: Selection, *, as_json: bool) -> int:
     with stop_on_signals() as stop, state.lock(manifest.path) as lock:
         if lock.warning:
             console.err([f"warning: {lock.warning}"])
-        planned, result = _cycle(manifest, selection, stop, quiet=as_json)
+        planned, result = _cycle(manifest, selection, state, stop, quiet=as_json)
         result = replace(result, seconds=time.monotonic() - began)  # looking is part of it
         if not lock.warning:
             _remember(state, manifest, result, started)
+            accept(planned, result, state)
     if as_json:
         console.as_json(report.data(result))
     else:
@@ -104,12 +107,15 @@ def _once(path: str | None, selection: Selection, *, as_json: bool) -> int:
     return 0 if result.ok else 1
 
 
-def _cycle(manifest: Manifest, selection: Selection, stop: Stop, *, quiet: bool) -> tuple[Plan, RunResult]:
+def _cycle(
+    manifest: Manifest, selection: Selection, state: StateDir, stop: Stop, *, quiet: bool
+) -> tuple[Plan, RunResult]:
     from silt import observe, replicate
+    from silt.cli.held import holding
     from silt.cli.progress import view
 
     with observe.Handles(manifest) as handles:
-        planned = observe.look(manifest, handles, select=selection)
+        planned = holding(observe.look(manifest, handles, select=selection), state)
         console.err(f"warning: {words}" for words in selection.check())
         expected = {} if quiet or not sys.stdout.isatty() else _expected(planned, handles)
         with view(planned, expected, quiet=quiet) as listen:

@@ -108,13 +108,14 @@ def _last_good(path: str) -> Manifest | None:
 def look(manifest: Manifest, selection: Selection) -> Status:
     """Every selected stream's standing now."""
     from silt import observe
+    from silt.cli.held import holding
     from silt.report.plan import entries, place
     from silt.report.status import Status, refused_for
     from silt.state import StateDir
 
     state = StateDir(manifest.state_dir, manifest=manifest.name, node=manifest.node)
     with observe.Handles(manifest) as handles:
-        planned = observe.look(manifest, handles, select=selection)
+        planned = holding(observe.look(manifest, handles, select=selection), state)
         outlooks = _outlooks(planned, handles)
         holder, last = state.holder(), state.read()
         now = time.time()
