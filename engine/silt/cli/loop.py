@@ -14,7 +14,9 @@ from silt.cli.select import Selection
 from silt.cli.signals import Interrupted, Stop, leave, stop_on_signals
 from silt.daemon import Daemon, Replication
 from silt.daemon.begin import Beginning, Problems, begin, wait_for
+from silt.daemon.caretaker import Caretaker
 from silt.daemon.front import Front
+from silt.daemon.loop import PATIENCE
 from silt.manifest.listen import parse
 from silt.report import problems, reload
 from silt.report.events import of_event
@@ -85,9 +87,14 @@ def _run(
         front.listen()
         daemon.reloaded, daemon.url = front.reloaded, lambda: front.url
         stop.wake, stop.hang = daemon.wake, daemon.reload
+        caretaker = Caretaker(state, handles, running=daemon.running, emit=emit)
+        caretaker.start()
         try:
             ended = daemon.run(check=lambda: console.err(f"warning: {w}" for w in selection.check()))
         finally:
             front.stop()
-        if not daemon.is_quiet:  # a thread is in native code: the interpreter must not end under it
+            kept = caretaker.close(PATIENCE)
+        if not (
+            kept and daemon.is_quiet
+        ):  # a thread is in native code: the interpreter must not end under it
             leave(0 if ended else 1)

@@ -119,6 +119,10 @@ class Daemon:
         """The manifest that runs, for any thread."""
         return self._running.manifest
 
+    def running(self) -> Running:
+        """The manifest that runs and its streams, for any thread."""
+        return self._running
+
     def streams(self) -> tuple[Stream, ...]:
         """The streams that run, for any thread."""
         return self._running.streams
@@ -135,6 +139,7 @@ class Daemon:
         check()
         self._ledger.remember(before)
         self._is_ready = True
+        self._status = self._current(stopped=False)
         ready = self._ready()
         self._emit(ready)
         self._systemd.ready(ready.text)
