@@ -25,7 +25,7 @@ from silt.daemon.wake import Wake, Watched
 from silt.daemon.workers import Workers
 from silt.errors import RetryLater, SiltError
 from silt.manifest.diff import Diff, Running, diff, held_streams
-from silt.manifest.identity import identity
+from silt.manifest.identity import Identity, identity
 from silt.manifest.model import Manifest, Stream
 from silt.plan.build import state_of
 from silt.plan.model import Plan, StreamPlan
@@ -81,7 +81,8 @@ class Daemon:
         self._again: set[str] = set()
         self._under_way: dict[str, Turn] = {}
         self._inbox: queue.SimpleQueue[Report | Survey | Prepared | None] = queue.SimpleQueue()
-        self._ran = state.ran()
+        self._ran: dict[str, Identity] = {**state.ran()}
+        self._accepted: dict[str, Identity] = {}
         self._receipts = Receipts(beginning.manifest.digest, refused=beginning.problems)
         self._readers: dict[str, set[str]] = {}
         self._wake = Wake(self.wake)
@@ -279,6 +280,9 @@ class Daemon:
             self._adopt(_running(plan), changes, plan)
             receipt = self._receipts.applied(prepared, changes, streams=len(self._jobs))
             self._keep_good()
+            if plan.manifest.state_dir != str(self._state.folder):
+                words = f"state_dir {plan.manifest.state_dir} takes a restart: {self._state.folder} is in use"
+                self._emit(Line(kind="note", text=words, level="warning"))
         if receipt is not None:
             self._receipt(receipt)
         else:
@@ -367,7 +371,7 @@ class Daemon:
         held = [name for name, job in self._jobs.items() if job.hold is not None]
         if not held:
             return
-        self._ran = self._state.ran()
+        self._ran = {**self._state.ran()}
         still = held_streams(self._running, self._ran)
         for name in held:
             if name not in still:
@@ -375,10 +379,13 @@ class Daemon:
                 self._timetable.hasten(name, time.monotonic())
 
     def _accept(self, job: Job) -> None:
-        """What a stream is when it runs is what an edit is compared with, also after a restart."""
+        """What a stream is when it runs is what an edit is compared with, also after a restart.
+
+        Written with the status: a thousand new streams are one write.
+        """
         now = identity(job.manifest, job.stream)
         if self._ran.get(job.stream.name) != now:
-            self._ran = self._state.keep_ran({job.stream.name: now})
+            self._ran[job.stream.name] = self._accepted[job.stream.name] = now
 
     # --- what is told ---
 
@@ -443,6 +450,9 @@ class Daemon:
         if now - self._written < TICK and not stopped:
             return
         self._written = now
+        if self._accepted:
+            self._ran = {**self._state.keep_ran(self._accepted)}
+            self._accepted = {}
         self._release()
         before, self._status = self._status, self._current(stopped=stopped)
         if replace(before, written=now) == replace(self._status, written=now) and self._said:

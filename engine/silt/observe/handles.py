@@ -31,6 +31,8 @@ class Lake:
     checked: bool = False
     synced: int = -1
     notes: list[str] = field(default_factory=list)
+    stood: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    """By app, batch and position as they were last read: what is known while nobody answers."""
 
     def sync(self) -> None:
         """On a local disk, whatever was committed since the last sync goes onto the disk (DESIGN 4.6)."""
@@ -152,6 +154,10 @@ class Handles:
             if first and lake.table is not None:
                 lake.synced = lake.table.version  # check_at_start synced the whole disk
             yield lake
+
+    def stood(self, at: Target, into: str) -> Mapping[str, tuple[int, bytes]]:
+        """By app, batch and position as a cycle last read them, without I/O."""
+        return dict(self._lake(at, into).stood)
 
     def glance(self, at: Target, into: str) -> tuple[int, Mapping[str, int]] | None:
         """Version and transactions of a table as its last user saw them, without I/O.

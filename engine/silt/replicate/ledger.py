@@ -135,7 +135,7 @@ class Ledger:
         ]
 
     def standing(self, part: Part) -> Standing:
-        batch, payload = self.table.position(part.app)
+        batch, payload = self._lake.stood[part.app] = self.table.position(part.app)
         return Standing(batch=batch, position=decode(payload), known=() if batch else self._known)
 
     @cached_property
