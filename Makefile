@@ -43,6 +43,7 @@ bench: dev ## ratios against a C loop and against dlt (ROWS=5000000, BENCH_ARGS=
 bench-living: dev ## what a running silt costs and how soon it follows (BENCH_ARGS="--check")
 	@scripts/venv .venv-demo
 	$(BIN)/python -m tests.benchmarks.living $(BENCH_ARGS)
+	$(BIN)/python -m tests.benchmarks.commits $(BENCH_ARGS)
 
 clean: ## remove environments and caches
 	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

@@ -34,6 +34,19 @@ def test_bench_prints_one_table_a_database_with_silt_and_the_floor(tmp_path):
         assert "no C compiler" in done.stdout
 
 
+def test_the_benchmark_of_small_commits_prints_its_ratio():
+    """A few of them: the rows are all there, both ends are told, and the ratio beside another table."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.commits", "--commits", "40"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "40 commits of a row, with upkeep; p50 of 20 cycles" in done.stdout
+    assert re.search(r"last <= 1.5 x first: \d+\.\d\d", done.stdout)
+
+
 def test_the_measured_databases_are_the_same_everywhere(tmp_path):
     """Two writes of one shape are equal row by row: figures of two machines are about one database."""
     for shape in ("narrow", "wide"):

@@ -81,7 +81,7 @@ def test_a_table_a_database(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("memory", "version", "found"),
     [
-        pytest.param(Memory(compacted=NOW - HOUR, vacuumed=NOW - HOUR, version=5), 900, (), id="nothing"),
+        pytest.param(Memory(compacted=NOW - HOUR, vacuumed=NOW - HOUR, version=5), 400, (), id="nothing"),
         pytest.param(Memory(compacted=NOW - 6 * HOUR, vacuumed=NOW, version=5), 6, ("compact",), id="hours"),
         pytest.param(Memory(compacted=NOW, vacuumed=NOW - DAY, version=5), 6, ("vacuum",), id="a day"),
         pytest.param(Memory(compacted=0, vacuumed=0, version=5), 6, ("compact", "vacuum"), id="both"),

@@ -29,7 +29,7 @@ from silt.replicate.stream import bug
 from silt.state import StateDir
 from silt.target import Task, last_done, open_upkeep
 
-MANY: Final = 1_000
+MANY: Final = 500
 """Versions after which a table is seen to before its time."""
 
 SETTLING: Final = 900.0
@@ -125,7 +125,7 @@ def _most_careful(one: Maintenance, other: Maintenance) -> Maintenance:
 def due(rule: Maintenance, memory: Memory, *, version: int, now: float) -> tuple[Task, ...]:
     """What is due at `now` (seconds since the epoch) for a table at `version`.
 
-    One of them comes early where a thousand versions have come since: with it the log is cut.  A last
+    One of them comes early where so many versions have come since: with it the log is cut.  A last
     time that lies in the future is none: the clock was wrong then.
     """
     early = version - memory.version >= MANY
