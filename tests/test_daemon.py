@@ -218,6 +218,58 @@ def test_new_tables_and_files_are_picked_up(manifest):
     assert [line.kind for line in lines if line.fields.get("stream") in ("new", "gone")] == ["gone", "new"]
 
 
+def test_stream_that_leaves_and_comes_back_while_its_cycle_runs(manifest):
+    """The new one waits for the old one's end, and then runs: never both, and never none."""
+    gate = threading.Event()
+    work = Work(manifest, planned("a", 0.02), planned("b", 0.02))
+    work.answer = lambda job, stop: (job.stream.name == "a" and gate.wait(10), result(job.stream.name))[1]
+    with running(manifest, work) as lines:
+        until(lambda: "a" in work.ran)
+        both = work.streams
+        for streams, told in ((both[1:], "gone"), (both, "new")):
+            work.streams = streams
+            work.surveys = [Survey(manifest=manifest, plan=work.plan())]
+            until(lambda told=told: kinds(lines)[-1] == told)
+        assert work.ran.count("a") == 1
+        gate.set()
+        until(lambda: work.ran.count("a") >= 3)
+    assert work.overlaps == []
+
+
+def test_disabled_and_enabled_again(manifest):
+    """`enabled: false` while it runs rests a stream, and `true` wakes it."""
+    work = Work(manifest, planned("a", 0.02), planned("b", 0.02))
+    on = work.streams
+    off = [replace(on[0], stream=replace(on[0].stream, enabled=False)), on[1]]
+    with running(manifest, work):
+        until(lambda: work.ran.count("a") >= 2)
+        for streams, moves in ((off, False), (on, True)):
+            work.streams = streams
+            work.surveys = [Survey(manifest=manifest, plan=work.plan())]
+            until(lambda: not work.surveys)
+            seen = work.ran.count("b")
+            until(lambda seen=seen: work.ran.count("b") >= seen + 20)
+            before, b = work.ran.count("a"), work.ran.count("b")
+            until(lambda b=b: work.ran.count("b") >= b + 10)
+            assert (work.ran.count("a") > before) is moves
+
+
+def test_signal_during_the_first_look(manifest):
+    """A first look that hangs (a dead store) is left after `grace`: nothing is under way yet."""
+    gate, lines, stop = threading.Event(), [], threading.Event()
+    work = Work(manifest)
+    work.look = lambda _: (gate.wait(30), work.plan())[1]
+    quick = replace(manifest, grace=0.1)
+    state = StateDir(manifest.state_dir, manifest="m", node="n")
+    beginning = Beginning(manifest=quick, on_disk="d")
+    daemon = Daemon(beginning, work, emit=lines.append, stop=stop, state=state, watch=False)
+    stop.set()
+    assert daemon.run()
+    assert not daemon.is_quiet
+    assert lines == []
+    gate.set()
+
+
 def test_disabled_streams_do_not_run(manifest):
     """`enabled: false` is left alone."""
     off = planned("off", 0.02, state="disabled")

@@ -54,7 +54,7 @@ class Ledger:
         pending_rows: int | None = None,
     ) -> Line | None:
         """Remember `result`; the line that says what changed for the reader, None where nothing did."""
-        before = self._before.pop(result.name)
+        before = self._before.pop(result.name, self.streams[result.name])  # none: it left, and came back
         after = _status(result, before, began=began, now=now, due=now + next_in)
         after = replace(after, pending_rows=pending_rows)
         self.streams[result.name] = after

@@ -45,6 +45,9 @@ TICK: Final = 1.0
 PATIENCE: Final = 5.0
 """Seconds that looks under way may take at the end."""
 
+LOOK: Final = 0.05
+"""Seconds between looks at whether the first look is done, or a signal came."""
+
 GRAIN: Final = 0.02
 """Seconds between answers to writes of sources: at 500 writes a second the loop turns 50 times."""
 
@@ -136,7 +139,10 @@ class Daemon:
         False where the commit under way did not end within the manifest's `grace`.
         """
         before = self._state.read()
-        self._start(self._work.look(self._running.manifest))
+        plan = self._first_look()
+        if plan is None:
+            return True
+        self._start(plan)
         check()
         self._ledger.remember(before)
         self._is_ready = True
@@ -158,6 +164,29 @@ class Daemon:
         patience = PATIENCE if ended else 0.0
         self.is_quiet = self._scout.close(patience) & workers.close(patience)
         return ended
+
+    def _first_look(self) -> Plan | None:
+        """What the sources and tables are; None where a signal came, and it did not end within `grace`."""
+        found: queue.SimpleQueue[Plan | BaseException] = queue.SimpleQueue()
+
+        def look() -> None:
+            try:
+                found.put(self._work.look(self._running.manifest))
+            except BaseException as error:  # noqa: BLE001  # raised where it is waited for
+                found.put(error)
+
+        thread = threading.Thread(target=look, name="silt-look", daemon=True)
+        thread.start()
+        patience = self._running.manifest.grace
+        while thread.is_alive() and patience > 0:
+            thread.join(LOOK)
+            patience -= LOOK if self._stop.is_set() else 0.0
+        if found.empty():
+            return None
+        seen = found.get()
+        if isinstance(seen, BaseException):
+            raise seen
+        return seen
 
     def _edits(self) -> AbstractContextManager[object]:
         """The watch over the manifest's files, where it is wanted."""
@@ -229,7 +258,7 @@ class Daemon:
         if due is None:
             return
         self._note_plan(report.job)
-        if result.state != "held":
+        if result.state != "held" and self._jobs[name].stream == report.job.stream:
             self._accept(report.job)
         if result.state != "ok" and not report.quiet:
             self._again.add(name)  # what stops it may be in the plan: the next try looks again
@@ -268,25 +297,34 @@ class Daemon:
         for name in changes.added:
             self._emit(_line("new", name, "a table that appeared"))
         self._adopt(running, changes, survey.plan)
-        self._again.update(n for n, job in self._jobs.items() if job.stream.source in survey.moved)
+        for name, job in self._jobs.items():
+            if job.stream.source in survey.moved:
+                self._again.add(name)
+                if job.stream.schedule.on_change is not None:  # nobody writes a file that was just added
+                    self._timetable.hasten(name, time.monotonic())
 
     def _prepared(self, prepared: Prepared) -> None:
         """An edit was read: adopt it, or say why not."""
         plan = prepared.plan
-        if plan is None or prepared.digest == self._receipts.digest:
+        changes = None if plan is None else diff(self._running, _running(plan), self._ran)
+        same = prepared.digest == self._receipts.digest  # a secret's file may say something else all the same
+        if plan is None or changes is None or (same and changes.is_empty):
             receipt = self._receipts.kept(prepared, streams=len(self._jobs))
         else:
-            changes = diff(self._running, _running(plan), self._ran)
-            self._adopt(_running(plan), changes, plan)
-            receipt = self._receipts.applied(prepared, changes, streams=len(self._jobs))
-            self._keep_good()
-            if plan.manifest.state_dir != str(self._state.folder):
-                words = f"state_dir {plan.manifest.state_dir} takes a restart: {self._state.folder} is in use"
-                self._emit(Line(kind="note", text=words, level="warning"))
+            receipt = self._applied(prepared, plan, changes)
         if receipt is not None:
             self._receipt(receipt)
         else:
             self._systemd.ready(self._ready().text)
+
+    def _applied(self, prepared: Prepared, plan: Plan, changes: Diff) -> Receipt:
+        self._adopt(_running(plan), changes, plan)
+        receipt = self._receipts.applied(prepared, changes, streams=len(self._jobs))
+        self._keep_good()
+        if plan.manifest.state_dir != str(self._state.folder):
+            words = f"state_dir {plan.manifest.state_dir} takes a restart: {self._state.folder} is in use"
+            self._emit(Line(kind="note", text=words, level="warning"))
+        return receipt
 
     def _keep_good(self) -> None:
         """What runs is what a start with an invalid manifest falls back to."""

@@ -50,6 +50,7 @@ class Replication:
         self._select = select
         self._listen = listen
         self._sources: dict[str, object] = {}
+        self._surveyed: Manifest | None = None
         self._files: dict[str, object] = {}
         self._databases: dict[tuple[str, str], dict[str, int | None]] = {}
         self._rests: dict[str, _Rest] = {}
@@ -60,13 +61,15 @@ class Replication:
         from silt import observe
 
         self._moved(manifest)
+        self._surveyed = manifest
         return self._selected(observe.look(manifest, self._handles.under(manifest), select=self._select))
 
     def survey(self, manifest: Manifest, known: Mapping[str, Stream]) -> Survey | None:
         before = self._databases
         moved = self._moved(manifest)
-        if not moved:
-            return None
+        if not moved and manifest is self._surveyed:
+            return None  # a new manifest may have been read before what was seen last
+        self._surveyed = manifest
         gone = tuple(
             (name, path)
             for (name, pattern), versions in before.items()
