@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import warm
+
 SILT = [sys.executable, "-m", "silt"]
 
 
@@ -23,17 +25,8 @@ def environment(**changes: str) -> dict[str, str]:
 def silt(
     *arguments: str | Path, cwd: Path | None = None, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """`silt ARGUMENTS` in `cwd` with these environment variables."""
-    return subprocess.run(
-        [*SILT, *map(str, arguments)],
-        cwd=cwd,
-        env=environment(**variables),
-        text=True,
-        capture_output=True,
-        timeout=90,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+    """`silt ARGUMENTS` in `cwd` with these environment variables, a process of its own (see `warm`)."""
+    return warm.run(list(map(str, arguments)), cwd=cwd, env=environment(**variables), timeout=90)
 
 
 def start(*arguments: str | Path, cwd: Path | None = None, **variables: str) -> subprocess.Popen[str]:

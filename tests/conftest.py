@@ -13,6 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+import warm
 from hypothesis import HealthCheck, settings
 
 HERE = Path(__file__).parent
@@ -56,6 +57,13 @@ def pytest_make_collect_report(collector):
     report = yield
     _fail_skip(report)
     return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_server_stays() -> Iterator[None]:
+    """What `warm` started ends with the tests."""
+    yield
+    warm.close()
 
 
 # --- Databases. ------------------------------------------------------------------------------------------
