@@ -22,7 +22,7 @@ DATA = Path(os.environ.get("SILT_TEST_DATA", HERE.parent.parent / "shared" / "da
 # Examples are real files and tables: no deadline.  In CI the same examples every time; new ones at night.
 settings.register_profile("silt", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("silt"), derandomize=True, print_blob=True)
-settings.register_profile("nightly", settings.get_profile("silt"), max_examples=1000, print_blob=True)
+settings.register_profile("nightly", settings.get_profile("silt"), max_examples=300, print_blob=True)
 settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") == "true" else "silt")
 )

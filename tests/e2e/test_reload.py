@@ -381,3 +381,19 @@ def test_a_changed_stream_goes_on_under_its_new_definition(tmp_path):
         until(lambda: rows_of(into) == Counter(sql(tmp_path / "app.db", "SELECT id, x FROM t0")), 60)
         assert len(list((into / "_delta_log").glob("*.json"))) < 40_000 / 500
     sql.close()
+
+
+def test_an_edit_that_sqlite_refuses_changes_nothing(tmp_path):
+    """Valid for the schema, wrong for the database: refused with its place; the stream runs on as it was."""
+    sql = made(tmp_path)
+    with house(tmp_path, Model(streams={"t0": {}}).text()) as here:
+        here.file.write_text(Model(streams={"t0": {"where": "nothing_like_it > 1"}, "t1": {}}).text())
+        until(lambda: [r.result for r in here.receipts] == ["refused"], 60)
+        (problem,) = here.receipts[0].problems
+        assert problem.pointer == "streams.t0.where"
+        assert problem.line > 1
+        assert [(s.name, s.where) for s in here.daemon.streams()] == [("t0", None)]
+        sql(tmp_path / "app.db", "INSERT INTO t0 (x) VALUES ('goes on')")
+        into = tmp_path / "lake" / "t0"
+        until(lambda: rows_of(into) == Counter(sql(tmp_path / "app.db", "SELECT id, x FROM t0")), 60)
+    sql.close()
