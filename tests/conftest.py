@@ -13,7 +13,6 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
-import warm
 from hypothesis import HealthCheck, settings
 
 HERE = Path(__file__).parent
@@ -63,7 +62,8 @@ def pytest_make_collect_report(collector):
 def _no_server_stays() -> Iterator[None]:
     """What `warm` started ends with the tests."""
     yield
-    warm.close()
+    if (warm := sys.modules.get("warm")) is not None:
+        warm.close()
 
 
 # --- Databases. ------------------------------------------------------------------------------------------

@@ -41,8 +41,13 @@ def writing(path: Path) -> Iterator[None]:
         assert int(made) > 0
 
 
-def made(folder: Path) -> Sqlite:
+@contextmanager
+def made(folder: Path) -> Iterator[Sqlite]:
+    """The database with its tables, and what writes and reads it in another process."""
     sql = Sqlite()
     create = [f"CREATE TABLE {name} (id INTEGER PRIMARY KEY AUTOINCREMENT, x TEXT)" for name in TABLES]
     sql(folder / "app.db", "PRAGMA journal_mode=wal", *create)
-    return sql
+    try:
+        yield sql
+    finally:
+        sql.close()

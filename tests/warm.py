@@ -12,8 +12,8 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
+import traceback
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -72,10 +72,16 @@ def _become(question: Mapping[str, Any], out: int, err: int, run: Any) -> NoRetu
     os.environ.update(question["env"])
     for descriptor, place in ((os.open(os.devnull, os.O_RDWR), 0), (out, 1), (err, 2)):
         os.dup2(descriptor, place)
+    # As a new process has them: those of the server know its own files.
+    sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
     sys.argv = ["silt", *question["arguments"]]
     code = 1
     try:
         code = run(question["arguments"])
+    except BaseException:
+        traceback.print_exc()
+        raise
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -123,16 +129,37 @@ def run(
     global _server  # noqa: PLW0603
     with _starting:
         _server = _server or _Server()
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        question = {"arguments": list(arguments), "cwd": str(cwd or Path.cwd()), "env": dict(env)}
-        with _server.ask(out.fileno(), err.fileno()) as link, link.makefile("rw") as answer:
-            link.settimeout(None)
-            answer.write(json.dumps(question) + "\n")
-            answer.flush()
-            code = _waited(int(answer.readline()), answer, arguments, timeout)
-        out.seek(0)
-        err.seek(0)
-        return subprocess.CompletedProcess(list(arguments), code, out.read(), err.read())
+    question = {"arguments": list(arguments), "cwd": str(cwd or Path.cwd()), "env": dict(env)}
+    out, err = _Pipe(), _Pipe()
+    with _server.ask(out.end, err.end) as link, link.makefile("rw") as answer:
+        out.read()
+        err.read()
+        answer.write(json.dumps(question) + "\n")
+        answer.flush()
+        code = _waited(int(answer.readline()), answer, arguments, timeout)
+    return subprocess.CompletedProcess(list(arguments), code, out.text(), err.text())
+
+
+class _Pipe:
+    """A pipe that is read as it fills; `end` is where silt writes."""
+
+    def __init__(self) -> None:
+        self._begin, self.end = os.pipe()
+        self._found = b""
+        self._thread = threading.Thread(target=self._take)
+
+    def read(self) -> None:
+        """Our own copy of `end` is closed: it ends when silt does."""
+        os.close(self.end)
+        self._thread.start()
+
+    def text(self) -> str:
+        self._thread.join()
+        return self._found.decode()
+
+    def _take(self) -> None:
+        with os.fdopen(self._begin, "rb") as pipe:
+            self._found = pipe.read()
 
 
 def _waited(pid: int, answer: Any, arguments: Sequence[str], timeout: float) -> int:

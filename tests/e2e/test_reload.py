@@ -25,7 +25,7 @@ from test_daemon import until
 
 from silt import manifest as manifests
 from silt import observe
-from silt.daemon import Daemon, Job, Replication, Report
+from silt.daemon import Daemon, Job, Replication, Report, Turn
 from silt.daemon.begin import begin
 from silt.replicate.model import Stopping
 from silt.state import Receipt, StateDir
@@ -158,7 +158,8 @@ class Logged(Replication):
         slot = self.daemon._timetable._slots.get(job.stream.name)  # its grid is nowhere else
         report = super().cycle(job, stop, again=again)
         if slot is not None:
-            self.ticks.append((job.stream.name, slot.slot, report.result.stopped))
+            assert isinstance(stop, Turn)
+            self.ticks.append((job.stream.name, slot.slot, stop._ended))
         return report
 
 
@@ -222,34 +223,35 @@ def rows_of(path: Path) -> Counter[tuple[Any, ...]]:
 def test_what_runs_is_what_the_last_valid_manifest_says(tmp_path_factory, edits):
     """Whatever is edited, however it is saved: what was said last runs, and no row is lost or doubled."""
     folder = tmp_path_factory.mktemp("reload")
-    sql = made(folder)
-    model = Model()
-    homes = {name: name for name in model.streams}  # the table that each stream first ran into
-    with writing(folder / "app.db"), house(folder, model.text()) as here:
-        last = model.text()
-        running, grids = set(model.streams), dict.fromkeys(model.streams, 0)
-        for edit in edits:
-            before, text = last, edit.apply(model)
-            ticks = len(here.work.ticks)
-            stays = set(running)
-            edit.save(here.file, text)
-            if text != here.file.read_text() or text == before:
-                continue
-            last = text
-            receipt = here.settle()
-            assert receipt.result in (("applied", "unchanged") if edit.is_valid else ("refused",)), receipt
-            said = said_by(model, here)
-            assert said == {s.name: s.tags for s in here.daemon.streams()}
-            for name in model.streams:
-                homes.setdefault(name, model.streams[name].get("into", name))
-            held = {n for n, s in model.streams.items() if s.get("into", n) != homes[n]}
-            assert held_now(here) == held
-            touched = set(receipt.added) | set(receipt.changed) | set(receipt.removed)
-            grids |= dict.fromkeys(touched, len(here.work.ticks))
-            untouched_keep_their_grid(here, stays - touched, ticks, grids)
-            running = set(model.streams)
-    finish(folder, sql, homes, model)
-    sql.close()
+    with made(folder) as sql:
+        model = Model()
+        homes = {name: name for name in model.streams}  # the table that each stream first ran into
+        with writing(folder / "app.db"), house(folder, model.text()) as here:
+            last = model.text()
+            running, grids = set(model.streams), dict.fromkeys(model.streams, 0)
+            for edit in edits:
+                before, text = last, edit.apply(model)
+                ticks = len(here.work.ticks)
+                stays = set(running)
+                edit.save(here.file, text)
+                if text != here.file.read_text() or text == before:
+                    continue
+                last = text
+                receipt = here.settle()
+                assert receipt.result in (("applied", "unchanged") if edit.is_valid else ("refused",)), (
+                    receipt
+                )
+                said = said_by(model, here)
+                assert said == {s.name: s.tags for s in here.daemon.streams()}
+                for name in model.streams:
+                    homes.setdefault(name, model.streams[name].get("into", name))
+                held = {n for n, s in model.streams.items() if s.get("into", n) != homes[n]}
+                assert held_now(here) == held
+                touched = set(receipt.added) | set(receipt.changed) | set(receipt.removed)
+                grids |= dict.fromkeys(touched, len(here.work.ticks))
+                untouched_keep_their_grid(here, stays - touched, ticks, grids)
+                running = set(model.streams)
+        finish(folder, sql, homes, model)
 
 
 def said_by(model: Model, here: House) -> dict[str, tuple[str, ...]]:
@@ -298,95 +300,90 @@ def finish(folder: Path, sql: Sqlite, homes: dict[str, str], model: Model) -> No
 
 def test_a_configmap_is_exchanged(tmp_path):
     """Kubernetes swaps the link `..data`; the file itself is a link through it, and never written."""
-    sql = made(tmp_path)
-    mount = tmp_path / "mount"
+    with made(tmp_path):
+        mount = tmp_path / "mount"
 
-    def publish(number: int, model: Model) -> None:
-        (mount / f"..{number}").mkdir(parents=True)
-        text = model.text().replace("./", f"{tmp_path}/")
-        (mount / f"..{number}" / "silt.yaml").write_text(text)
-        (mount / "..data_tmp").symlink_to(f"..{number}")
-        (mount / "..data_tmp").replace(mount / "..data")
+        def publish(number: int, model: Model) -> None:
+            (mount / f"..{number}").mkdir(parents=True)
+            text = model.text().replace("./", f"{tmp_path}/")
+            (mount / f"..{number}" / "silt.yaml").write_text(text)
+            (mount / "..data_tmp").symlink_to(f"..{number}")
+            (mount / "..data_tmp").replace(mount / "..data")
 
-    publish(1, Model(streams={"t0": {}}))
-    (mount / "silt.yaml").symlink_to("..data/silt.yaml")
-    with house(mount, None) as here:
-        publish(2, Model(streams={"t0": {}, "t1": {}}))
-        until(lambda: [s.name for s in here.daemon.streams()] == ["t0", "t1"], 60)
-        publish(3, Model(streams={"t0": {"mode": "miror"}}))
-        until(lambda: [r.result for r in here.receipts[-1:]] == ["refused"], 60)
-        assert [s.name for s in here.daemon.streams()] == ["t0", "t1"]
-        assert here.receipts[-1].problems[0].pointer == "streams.t0.mode"
-    sql.close()
+        publish(1, Model(streams={"t0": {}}))
+        (mount / "silt.yaml").symlink_to("..data/silt.yaml")
+        with house(mount, None) as here:
+            publish(2, Model(streams={"t0": {}, "t1": {}}))
+            until(lambda: [s.name for s in here.daemon.streams()] == ["t0", "t1"], 60)
+            publish(3, Model(streams={"t0": {"mode": "miror"}}))
+            until(lambda: [r.result for r in here.receipts[-1:]] == ["refused"], 60)
+            assert [s.name for s in here.daemon.streams()] == ["t0", "t1"]
+            assert here.receipts[-1].problems[0].pointer == "streams.t0.mode"
 
 
 def test_recipes_come_and_go_in_a_folder(tmp_path):
     """A new recipe starts, a renamed one goes on, a removed one ends; one in a sub-folder is none."""
-    sql = made(tmp_path)
-    recipes = tmp_path / "recipes"
-    recipes.mkdir()
-    common = Model(streams={"t0": {}}).text().replace("./", f"{tmp_path}/")
-    (recipes / "silt.yaml").write_text(common)
-    with house(recipes, None) as here:
+    with made(tmp_path):
+        recipes = tmp_path / "recipes"
+        recipes.mkdir()
+        common = Model(streams={"t0": {}}).text().replace("./", f"{tmp_path}/")
+        (recipes / "silt.yaml").write_text(common)
+        with house(recipes, None) as here:
 
-        def runs(*names: str) -> None:
-            until(lambda: tuple(sorted(s.name for s in here.daemon.streams())) == names, 60)
+            def runs(*names: str) -> None:
+                until(lambda: tuple(sorted(s.name for s in here.daemon.streams())) == names, 60)
 
-        (recipes / "more.yaml").write_text("version: 1\nstreams: {t1: }\n")
-        runs("t0", "t1")
-        (recipes / "more.yaml").rename(recipes / "other.yaml")
-        until(lambda: len(here.receipts) == 2, 60)
-        assert here.receipts[-1].changed == here.receipts[-1].removed == ()
-        (recipes / "sub").mkdir()
-        (recipes / "sub" / "deep.yaml").write_text("version: 1\nstreams: {t2: }\n")
-        (recipes / "other.yaml").unlink()
-        runs("t0")
-        (recipes / "bad.yaml").write_text("version: 1\nstreams: {t0: }\n")
-        until(lambda: [r.result for r in here.receipts[-1:]] == ["refused"], 60)
-        assert "silt.yaml" in here.receipts[-1].problems[0].message
-    sql.close()
+            (recipes / "more.yaml").write_text("version: 1\nstreams: {t1: }\n")
+            runs("t0", "t1")
+            (recipes / "more.yaml").rename(recipes / "other.yaml")
+            until(lambda: len(here.receipts) == 2, 60)
+            assert here.receipts[-1].changed == here.receipts[-1].removed == ()
+            (recipes / "sub").mkdir()
+            (recipes / "sub" / "deep.yaml").write_text("version: 1\nstreams: {t2: }\n")
+            (recipes / "other.yaml").unlink()
+            runs("t0")
+            (recipes / "bad.yaml").write_text("version: 1\nstreams: {t0: }\n")
+            until(lambda: [r.result for r in here.receipts[-1:]] == ["refused"], 60)
+            assert "silt.yaml" in here.receipts[-1].problems[0].message
 
 
 def test_a_removed_stream_ends_after_its_batch(tmp_path):
     """A long load is cut at a batch when its stream goes; its rows stay, and it goes on when it is back."""
-    sql = made(tmp_path)
-    rows = [(f"row {n}",) for n in range(40_000)]
-    sql(tmp_path / "app.db", ("INSERT INTO t0 (x) VALUES (?)", rows))
-    slow = Model(streams={"t0": {"batch": {"max_rows": 500}}, "t1": {}})
-    with house(tmp_path, slow.text()) as here:
-        into = tmp_path / "lake" / "t0"
-        until(lambda: len(list((into / "_delta_log").glob("*.json"))) > 3, 60)
-        here.file.write_text(Model(streams={"t1": {}}).text())
-        until(lambda: bool(here.receipts) and here.receipts[-1].removed == ("t0",), 60)
-        until(lambda: any(name == "t0" and cut for name, _, cut in here.work.ticks), 60)
-        there = rows_of(into)
-        assert 0 < there.total() < len(rows)
-        assert there.total() % 500 == 0
-        here.file.write_text(Model(streams={"t0": {}, "t1": {}}).text())
-        until(lambda: rows_of(into) == Counter(sql(tmp_path / "app.db", "SELECT id, x FROM t0")), 60)
-    sql.close()
+    with made(tmp_path) as sql:
+        rows = [(f"row {n}",) for n in range(40_000)]
+        sql(tmp_path / "app.db", ("INSERT INTO t0 (x) VALUES (?)", rows))
+        slow = Model(streams={"t0": {"batch": {"max_rows": 500}}, "t1": {}})
+        with house(tmp_path, slow.text()) as here:
+            into = tmp_path / "lake" / "t0"
+            until(lambda: len(list((into / "_delta_log").glob("*.json"))) > 3, 60)
+            here.file.write_text(Model(streams={"t1": {}}).text())
+            until(lambda: bool(here.receipts) and here.receipts[-1].removed == ("t0",), 60)
+            until(lambda: any(name == "t0" and cut for name, _, cut in here.work.ticks), 60)
+            there = rows_of(into)
+            assert 0 < there.total() < len(rows)
+            assert there.total() % 500 == 0
+            here.file.write_text(Model(streams={"t0": {}, "t1": {}}).text())
+            until(lambda: rows_of(into) == Counter(sql(tmp_path / "app.db", "SELECT id, x FROM t0")), 60)
 
 
 def test_a_changed_stream_goes_on_under_its_new_definition(tmp_path):
     """The batch under way ends under the old definition; the next one is of the new, and no row is lost."""
-    sql = made(tmp_path)
-    rows = [(f"row {n}",) for n in range(40_000)]
-    sql(tmp_path / "app.db", ("INSERT INTO t0 (x) VALUES (?)", rows))
-    model = Model(streams={"t0": {"batch": {"max_rows": 500}}})
-    with house(tmp_path, model.text()) as here:
-        into = tmp_path / "lake" / "t0"
-        until(lambda: len(list((into / "_delta_log").glob("*.json"))) > 3, 60)
-        here.file.write_text(Model(streams={"t0": {"batch": {"max_rows": 50_000}}}).text())
-        until(lambda: bool(here.receipts) and here.receipts[-1].changed == ("t0",), 60)
-        until(lambda: rows_of(into) == Counter(sql(tmp_path / "app.db", "SELECT id, x FROM t0")), 60)
-        assert len(list((into / "_delta_log").glob("*.json"))) < 40_000 / 500
-    sql.close()
+    with made(tmp_path) as sql:
+        rows = [(f"row {n}",) for n in range(40_000)]
+        sql(tmp_path / "app.db", ("INSERT INTO t0 (x) VALUES (?)", rows))
+        model = Model(streams={"t0": {"batch": {"max_rows": 500}}})
+        with house(tmp_path, model.text()) as here:
+            into = tmp_path / "lake" / "t0"
+            until(lambda: len(list((into / "_delta_log").glob("*.json"))) > 3, 60)
+            here.file.write_text(Model(streams={"t0": {"batch": {"max_rows": 50_000}}}).text())
+            until(lambda: bool(here.receipts) and here.receipts[-1].changed == ("t0",), 60)
+            until(lambda: rows_of(into) == Counter(sql(tmp_path / "app.db", "SELECT id, x FROM t0")), 60)
+            assert len(list((into / "_delta_log").glob("*.json"))) < 40_000 / 500
 
 
 def test_an_edit_that_sqlite_refuses_changes_nothing(tmp_path):
     """Valid for the schema, wrong for the database: refused with its place; the stream runs on as it was."""
-    sql = made(tmp_path)
-    with house(tmp_path, Model(streams={"t0": {}}).text()) as here:
+    with made(tmp_path) as sql, house(tmp_path, Model(streams={"t0": {}}).text()) as here:
         here.file.write_text(Model(streams={"t0": {"where": "nothing_like_it > 1"}, "t1": {}}).text())
         until(lambda: [r.result for r in here.receipts] == ["refused"], 60)
         (problem,) = here.receipts[0].problems
@@ -396,4 +393,3 @@ def test_an_edit_that_sqlite_refuses_changes_nothing(tmp_path):
         sql(tmp_path / "app.db", "INSERT INTO t0 (x) VALUES ('goes on')")
         into = tmp_path / "lake" / "t0"
         until(lambda: rows_of(into) == Counter(sql(tmp_path / "app.db", "SELECT id, x FROM t0")), 60)
-    sql.close()

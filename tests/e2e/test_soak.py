@@ -60,37 +60,34 @@ class Process:
 @pytest.mark.timeout(SECONDS * 2 + 300)
 def test_left_alone_it_neither_grows_nor_loses_a_row(tmp_path):
     """Reloads all the time, one request in thirty fails, a writer never stops: memory stays, rows arrive."""
-    sql = made(tmp_path)
-    chance = random.Random(4)
-    sound = [False]
+    with made(tmp_path) as sql:
+        chance = random.Random(4)
+        sound = [False]
 
-    def choose(_method: str, _path: str) -> str:
-        if sound[0] or chance.random() > 1 / 30:
-            return ""
-        return chance.choice(("503", "503", "slow", "lost"))
+        def choose(_method: str, _path: str) -> str:
+            if sound[0] or chance.random() > 1 / 30:
+                return ""
+            return chance.choice(("503", "503", "slow", "lost"))
 
-    with s3_server() as s3, faulty_proxy(s3.port, choose) as proxy:
-        (tmp_path / "silt.yaml").write_text(manifest(proxy.port, list(TABLES), 0))
-        with start("run", "--log-format", "json", cwd=tmp_path) as process:
-            log = Log(process)
-            log.wait("ready")
-            with writing(tmp_path / "app.db"):
-                seen = watched(tmp_path, process, proxy, chance)
-            sound[0] = True
-            (tmp_path / "silt.yaml").write_text(manifest(proxy.port, list(TABLES), -1))
-            equal(tmp_path, sql, s3.options)
-            process.terminate()
-            assert process.wait(60) == 0
-            assert process.stderr.read() == ""
-    assert_flat(seen)
-    faults = proxy.counted()
-    assert {"503", "slow", "lost"} <= faults.keys(), faults
-    reloads = [line for line in log.lines if line["event"] == "reload"]
-    assert len(reloads) >= len(seen) // 2
-    print(
-        f"soak: {SECONDS:.0f} s, {len(reloads)} reloads, faults {dict(faults)}, MB and descriptors {seen[-1]}"
-    )
-    sql.close()
+        with s3_server() as s3, faulty_proxy(s3.port, choose) as proxy:
+            (tmp_path / "silt.yaml").write_text(manifest(proxy.port, list(TABLES), 0))
+            with start("run", "--log-format", "json", cwd=tmp_path) as process:
+                log = Log(process)
+                log.wait("ready")
+                with writing(tmp_path / "app.db"):
+                    seen = watched(tmp_path, process, proxy, chance)
+                sound[0] = True
+                (tmp_path / "silt.yaml").write_text(manifest(proxy.port, list(TABLES), -1))
+                equal(tmp_path, sql, s3.options)
+                process.terminate()
+                assert process.wait(60) == 0
+                assert process.stderr.read() == ""
+        assert_flat(seen)
+        faults = proxy.counted()
+        assert {"503", "slow", "lost"} <= faults.keys(), faults
+        reloads = [line for line in log.lines if line["event"] == "reload"]
+        assert len(reloads) >= len(seen) // 2
+        print(f"soak: {len(reloads)} reloads, {dict(faults)}, MB and descriptors {seen[-1]}")
 
 
 def watched(

@@ -270,6 +270,8 @@ class Daemon:
             pending_rows=report.pending_rows,
         )
         if line is not None and not self._stop.is_set():
+            self._written = 0.0
+            self._write()  # who reads the line finds the status so
             self._emit(line)
 
     # --- which streams there are ---

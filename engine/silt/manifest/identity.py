@@ -19,8 +19,10 @@ the rows that the source no longer has would go.  Pure.
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final, TypeAlias
 
 from silt.errors import Held
@@ -39,12 +41,17 @@ _CONSEQUENCES: Final = {
     "mode": "a cycle would replace all rows in the lake by those that the source has now",
 }
 _APPENDS: Final = "the rows in the lake have no position to append after"
+_WHOSE: Final = "path"
 _SETTINGS: Final = {"name": "manifest.name", "node": "manifest.node"}
 
 
 def identity(manifest: Manifest, stream: Stream) -> Identity:
-    """What `stream` is; a URI without what may be a secret, so that rotating one is no edit of it."""
+    """What `stream` is; a URI without what may be a secret, so that rotating one is no edit of it.
+
+    `path` is whose stream it is: two files of one name, each with its own lake, edit nothing of the other.
+    """
     found = {
+        _WHOSE: os.path.abspath(Path(manifest.path).expanduser()),  # noqa: PTH100  # links as they are named
         "name": manifest.name,
         "node": manifest.node,
         "target": plain_uri(manifest.target(stream.target).uri),
@@ -62,7 +69,7 @@ def held(manifest: Manifest, stream: Stream, was: Identity) -> Held | None:
     """
     now = identity(manifest, stream)
     edits = [name for name in now if name in was and was[name] != now[name]]
-    if not edits:
+    if not edits or _WHOSE in edits:
         return None
     said = "; ".join(_said(name, was[name], now[name]) for name in edits)
     return Held(said, rule="9", hint=_hint(manifest, stream, edits), setting=_setting(stream, edits[0]))

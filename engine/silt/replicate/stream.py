@@ -95,8 +95,11 @@ class StreamCycle:
             except SchemaMoved:
                 raise
             except Contended as error:
-                if attempt == TRIES or self._stop.is_set():
+                if attempt == TRIES:
                     raise
+                if self._stop.is_set():  # a lost race is no failure: the next cycle tries again
+                    self._tally.stopped = True
+                    return None
                 self._pause(error, attempt)
         return None
 
