@@ -202,6 +202,17 @@ def test_a_target_that_moved_holds_all_of_its_streams(tmp_path: Path):
     assert seen.untouched == ("away",)
 
 
+def test_another_file_of_the_same_name_edits_nothing(tmp_path: Path):
+    """Two manifests that both are `default`, each with a lake of its own, share a `state_dir`: none holds."""
+    (tmp_path / "other").mkdir()
+    old = running(tmp_path, PLANT)
+    new = running(tmp_path / "other", PLANT.replace("s3://bucket/lake", "s3://bucket/lake2"))
+    ran = {stream.name: identity(old.manifest, stream) for stream in old.streams}
+    assert diffs.held_streams(new, ran) == {}
+    moved = running(tmp_path, PLANT.replace("s3://bucket/lake", "s3://bucket/lake2"))
+    assert set(diffs.held_streams(moved, ran)) == {"readings", "orders", "log_a"}
+
+
 def test_a_secret_in_a_uri_is_neither_told_nor_an_edit(tmp_path: Path):
     """User and password of a URI may be rotated; where the place moves, too, they are not shown."""
     text = PLANT.replace("s3://bucket/lake", "s3://me:secret@bucket/lake")
