@@ -184,6 +184,26 @@ def test_bug_in_one_stream_stops_no_other(manifest):
     assert "ZeroDivisionError: oops" in failing.text
 
 
+def test_panic_of_native_code_ends_no_worker(manifest):
+    """What is not even an Exception (pyo3's PanicException) is its stream's failure; every worker stays."""
+
+    class Panic(BaseException):
+        """As pyo3 raises it."""
+
+    def answer(job, stop):
+        if job.stream.name == "bad":
+            raise Panic("index out of bounds")
+        return result(job.stream.name)
+
+    work = Work(manifest, planned("bad", 0.02), planned("good", 0.02))
+    work.answer = answer
+    with running(manifest, work) as lines:
+        until(lambda: "failing" in kinds(lines))
+        assert "index out of bounds" in next(line.text for line in lines if line.kind == "failing")
+        before = work.ran.count("good")
+        until(lambda: work.ran.count("good") >= before + 10)
+
+
 def test_failing_stream_is_looked_at_again_and_its_return_is_told(manifest):
     """What stops a stream may be in its plan: each try after a failure plans anew; `ok` tells how long."""
     failures = [LOCKED]

@@ -77,6 +77,22 @@ def test_another_file_under_the_name_is_another(database, pulse, sql, tmp_path):
     assert not pulse.take(origin(database), database).is_same(before)
 
 
+def test_another_database_copied_over_the_file_is_another(tmp_path, pulse, sql):
+    """The same file to the system, with the same counters inside: its stamps tell."""
+    for name in "ab":
+        sql(
+            tmp_path / f"{name}.db",
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, x)",
+            "INSERT INTO t VALUES (1, 1)",
+        )
+    path = str(tmp_path / "a.db")
+    before = pulse.take(origin(path), path)
+    (tmp_path / "a.db").write_bytes((tmp_path / "b.db").read_bytes())
+    now = pulse.take(origin(path), path)
+    assert now.files[0][:2] == before.files[0][:2]
+    assert not now.is_same(before)
+
+
 def test_a_missing_file_is_another(database, pulse):
     """And none again is the same, once its stamps are old enough."""
     before = pulse.take(origin(database), database)

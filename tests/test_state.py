@@ -133,6 +133,13 @@ def test_status_comes_back_as_it_was_written(tmp_path):
     assert state(tmp_path).read() == written
 
 
+def test_text_that_is_not_utf_8_is_written(tmp_path):
+    """An error may quote a file's name, which holds any bytes: the status is written all the same."""
+    odd = StreamStatus(name="readings", state="failing", error="no such file: /data/\udcff.db")
+    assert state(tmp_path).write(status(streams=(odd,))) == ""
+    assert state(tmp_path).read() == status(streams=(odd,))
+
+
 def test_no_status_and_broken_status_read_as_none(tmp_path):
     """Losing or damaging the file loses nothing: it reads as if there were none."""
     here = state(tmp_path)

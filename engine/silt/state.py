@@ -243,7 +243,7 @@ class StateDir:
             with _exclusive(self.ran_path.with_suffix(".guard")):
                 now = {**self._ran, **_identities(self.ran_path), **news}
                 self._ran = {name: dict(identity) for name, identity in now.items()}
-                _replace(self.ran_path, json.dumps(self._ran, ensure_ascii=False), mode=0o600)
+                _replace(self.ran_path, json.dumps(self._ran), mode=0o600)
         return dict(self._ran)
 
     def ahead(self) -> dict[str, float]:
@@ -257,7 +257,7 @@ class StateDir:
     def write_ahead(self, moments: Mapping[str, float]) -> None:
         """Replace what `ahead` says; a folder that cannot be written, or is not there yet, keeps nothing."""
         with contextlib.suppress(OSError):
-            _replace(self.ahead_path, json.dumps(moments, ensure_ascii=False))
+            _replace(self.ahead_path, json.dumps(moments))
 
     def keep_good(self, path: str, texts: Mapping[str, bytes], *, digest: str, generation: int) -> str:
         """Replace the last good manifest of `path`, synced; a warning where it cannot be, else empty.
@@ -283,7 +283,7 @@ class StateDir:
         """Replace the last status, whole or not at all; a warning where it cannot be written, else empty."""
         data = {**_plain(status), "streams": [_plain(stream) for stream in status.streams]}
         data["receipts"] = [asdict(receipt) for receipt in status.receipts]
-        text = json.dumps({"format": FORMAT, **data}, ensure_ascii=False)
+        text = json.dumps({"format": FORMAT, **data})
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             _replace(self.status_path, text)

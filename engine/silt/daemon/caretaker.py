@@ -64,7 +64,7 @@ class Caretaker:
         while not self._stop.wait(self._interval):
             try:
                 self._round(upkeep)
-            except Exception as error:  # noqa: BLE001  # the thread must outlive a bug
+            except BaseException as error:  # noqa: BLE001  # the thread must outlive a bug, and a panic
                 told = Bug("silt has a bug in its upkeep", why=f"{type(error).__name__}: {error}")
                 self._emit(Line(kind="failing", text=failure.sentence(told), level="error"))
 

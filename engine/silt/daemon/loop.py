@@ -384,7 +384,10 @@ class Daemon:
     def _note_plan(self, job: Job) -> None:
         """The plan that a worker made: the next cycle goes by it."""
         name, known = job.stream.name, self._jobs[job.stream.name]
-        if known is job or known.manifest is not job.manifest or known.stream != job.stream:
+        if known is job:
+            return
+        if known.manifest is not job.manifest or known.stream != job.stream:
+            self._again.add(name)  # what it saw is not in the plan that stands now
             return
         self._jobs[name] = job
         if job.stream.schedule.on_change is not None:
@@ -511,11 +514,11 @@ def carried_out(work: Work, job: Job, stop: Turn, *, again: bool) -> Report:
         if job.hold is not None:
             return Report(job=job, result=ended(job.stream, job.hold), began=began)
         return work.cycle(job, stop, again=again)
-    except Exception as error:  # noqa: BLE001  # whatever it is, it must not stop the other streams
+    except BaseException as error:  # noqa: BLE001  # a panic of native code is one, and ends no worker
         return Report(job=job, result=ended(job.stream, error), began=began)
 
 
-def ended(stream: Stream, error: Exception) -> StreamResult:
+def ended(stream: Stream, error: BaseException) -> StreamResult:
     """The result of a cycle that `error` ended; one that is no `SiltError` is a bug, and says so."""
     if not isinstance(error, SiltError):
         error = SiltError(

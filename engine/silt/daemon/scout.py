@@ -62,7 +62,7 @@ class Scout:
                 survey = self._work.survey(manifest, known)
             except SiltError as error:
                 survey = Survey(manifest=manifest, error=error)
-            except Exception as error:  # noqa: BLE001  # the thread must outlive a bug
+            except BaseException as error:  # noqa: BLE001  # the thread must outlive a bug, and a panic
                 survey = Survey(manifest=manifest, error=SiltError(f"silt has a bug: {error!r}"))
             if survey is not None and not self._stop.is_set():
                 self._put(survey)
@@ -74,7 +74,7 @@ class Scout:
             began, asked = request
             try:
                 prepared = self._work.prepare(manifest, known, began=began, asked=asked)
-            except Exception as error:  # noqa: BLE001  # the thread must outlive a bug
+            except BaseException as error:  # noqa: BLE001  # the thread must outlive a bug, and a panic
                 bug = Problem(
                     file=manifest.path, line=0, column=0, pointer="", message=f"silt has a bug: {error!r}"
                 )

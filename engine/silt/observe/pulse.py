@@ -51,13 +51,18 @@ class Beat:
     def is_same(self, before: Beat) -> bool:
         """Whether nothing was committed since `before`.
 
-        `data_version` decides where one connection said both; a checkpoint as commits make it moves the
-        files, but not that (one that truncates the -wal moves both).  Otherwise the stamps do, unless
-        `before` was taken so soon after a write that another one may have left the same.
+        `data_version` decides where one connection said both, and the files are the same; or a checkpoint
+        may have moved them, of a -wal that is still there (one that is truncated or removed is looked
+        into).  Another database that was copied over the file may have the same counters.  Otherwise the
+        stamps do, unless `before` was taken so soon after a write that another one may have left the same.
         """
         if self.version is not None and before.version is not None and self.version[0] == before.version[0]:
-            return self.version == before.version
+            return self.version == before.version and (self.files == before.files or self._has_wal)
         return before.steady and self.files == before.files
+
+    @property
+    def _has_wal(self) -> bool:
+        return self.files[1] is not None
 
 
 class Pulse:
