@@ -95,7 +95,7 @@ def _writing(owner: Any) -> None:
             yield batch
             reach("mid-write")
 
-    owner.reader = lambda part, batches: real(part, taken(batches))
+    owner.reader = lambda part, table, batches: real(part, table, taken(batches))
 
 
 def install() -> None:

@@ -37,15 +37,24 @@ def of(fake: Fake, name: str, **labels: str) -> float | None:
 
 
 def test_commits_are_counted(tmp_path):
-    """Rows, bytes and commits by stream; a stream that did nothing has zeros, not gaps."""
+    """Rows, bytes, misfits and commits by stream; a stream that did nothing has zeros, not gaps."""
     fake = Fake(tmp_path, stream("orders"), stream("idle"))
     for rows in (3, 4):
         fake.heard(
-            Committed(stream="orders", into="o", rows=rows, databases=1, version=1, seconds=0.1, bytes=100)
+            Committed(
+                stream="orders",
+                into="o",
+                rows=rows,
+                databases=1,
+                version=1,
+                seconds=0.1,
+                bytes=100,
+                misfits=1,
+            )
         )
-    names = ("silt_rows_total", "silt_bytes_total", "silt_commits_total")
-    assert [of(fake, name, stream="orders") for name in names] == [7, 200, 2]
-    assert [of(fake, name, stream="idle") for name in names] == [0, 0, 0]
+    names = ("silt_rows_total", "silt_bytes_total", "silt_misfits_total", "silt_commits_total")
+    assert [of(fake, name, stream="orders") for name in names] == [7, 200, 2, 2]
+    assert [of(fake, name, stream="idle") for name in names] == [0, 0, 0, 0]
 
 
 def test_failures_retries_and_durations_are_counted(tmp_path):

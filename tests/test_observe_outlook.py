@@ -35,8 +35,22 @@ def site(tmp_path: Path) -> Site:
 def test_a_misfit_far_behind_the_first_rows_shows_in_the_plan(site: Site) -> None:
     """As many pending rows are read as a fraction of a second allows, not a fixed few."""
     found = outlook(site)
+    assert "1 of 3,000 pending values of n is text: NULL, kept in _rescued_data" in found.notes
+    site.write("  t: {on_misfit: fail, columns: {n: {type: bigint}}}\n")
+    found = outlook(site)
     assert found.state == "failing"
     assert "t.n holds text 'x' at id 3000" in str(found.error)
+
+
+def test_the_plan_says_that_a_column_will_come(site: Site) -> None:
+    """A table without the column of misfits gets one with the first; those of a slice are counted, too."""
+    site.sql("update t set n = 3000 where id = 3000")
+    site.one()
+    site.sql("insert into t values (3001, 'y')")
+    found = outlook(site)
+    assert [a.text for a in found.actions] == ["add column _rescued_data", "1 commit"]
+    site.write("  t: {mode: overwrite, into: u, columns: {n: {type: bigint}}}\n")
+    assert "1 of 3,001 pending values of n is text: NULL, kept in _rescued_data" in outlook(site).notes
 
 
 def test_the_plan_says_how_many_of_the_pending_rows_it_read(

@@ -168,5 +168,9 @@ class SchemaMoved(Contended):
     """The source's schema is not the one that was planned: plan again, then read (DESIGN 2)."""
 
 
+class Unplaced(Contended):
+    """The table lacked a column that a batch needs, and has it now: read again (DESIGN 6)."""
+
+
 class Fenced(Contended):
     """Another process committed this batch first: discard, read the position again, rebuild (DESIGN 4.2)."""

@@ -290,6 +290,10 @@ class Mask:
     length: int = 3
 
 
+RESCUED: Final = "_rescued_data"
+"""The lake's column of values that do not fit theirs, by lineage `rescued`; `source.rescue` spells it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
     """One column of the lake and where its values come from.
@@ -312,7 +316,7 @@ class Field:
     format: str | None = None
     timezone: str | None = None
     value: str | None = None
-    lineage: Literal["node", "database", "rowid", "loaded_at"] | None = None
+    lineage: Literal["node", "database", "rowid", "loaded_at", "rescued"] | None = None
 
     @property
     def is_read(self) -> bool:
@@ -338,6 +342,11 @@ class Extract:
     witness: tuple[str, ...] = ()
     node: str = ""
     database: str = ""
+
+    @property
+    def rescues(self) -> bool:
+        """Whether a row with a misfit arrives, NULL in its column, rather than stop the read."""
+        return any(f.lineage == "rescued" for f in self.fields)
 
     @property
     def exposed(self) -> frozenset[str]:

@@ -179,13 +179,13 @@ BAD = {
     ),
     "misfit": Bad(
         "misfit.db",
-        "",
+        "on_misfit: fail",
         r"readings\.n holds text 'twelve' at id 900: no bigint \({}/misfit.db, not a number\)",
         r"mend the value, or give the column another type: columns: \{n: \{type: string\}\}",
     ),
     "type": Bad(
         "app.db",
-        "columns: {v: {type: date}}",
+        "on_misfit: fail, columns: {v: {type: date}}",
         r"readings\.v holds text '0+1' at id 1: no date \({}/app.db, .+\)",
         r"mend the value, or give the column another type: columns: \{v: \{type: string\}\}",
     ),

@@ -97,11 +97,14 @@ def test_a_misfit_of_an_expression_fails_the_stream(site: Site) -> None:
     """It names column, rowid, class and value, and nothing of the batch is written."""
     filled(site, 3)
     site.sql("update t set v = '7'", "update t set v = 'seven' where id = 3")
-    site.write('  t: {columns: {n: {expr: "v", type: bigint}}}\n')
+    site.write('  t: {columns: {n: {expr: "v", type: bigint}}, on_misfit: fail}\n')
     failed = site.one()
     assert failed.state == "failing"
     assert failed.error.what.startswith("t.n holds text '7' at id 1: no bigint")
-    site.write("  t: {columns: {n: {expr: \"case v when 'seven' then 'x' else 1 end\", type: bigint}}}\n")
+    site.write(
+        "  t: {on_misfit: fail,"
+        " columns: {n: {expr: \"case v when 'seven' then 'x' else 1 end\", type: bigint}}}\n"
+    )
     assert site.one().error.what == "t.n holds text 'x' at id 3: no bigint"
     assert site.lake("t") == []
 
@@ -457,7 +460,7 @@ def test_a_misfit_of_what_is_computed_past_a_mask_tells_no_value(site: Site) -> 
     """The lake would show it by its author's will; a message is no place for it."""
     filled(site, 3)
     columns = f"{{v: {{{SALTED}}}, c: {{type: bigint}}}}"
-    site.write(f'  q: {{query: "{QUERY}", mode: overwrite, columns: {columns}}}\n')
+    site.write(f'  q: {{query: "{QUERY}", mode: overwrite, on_misfit: fail, columns: {columns}}}\n')
     failed = site.one()
     assert failed.state == "failing"
     assert "q.c holds text" in failed.error.what

@@ -355,7 +355,7 @@ def misfits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, d
             f"UPDATE {table} SET c = {value} WHERE id = 701",
         ]
     sql(folder / "app.db", *statements)
-    return folder, run(folder, manifest(folder, folder / "app.db", {"*": {}}))
+    return folder, run(folder, manifest(folder, folder / "app.db", {"*": {"on_misfit": "fail"}}))
 
 
 @pytest.mark.parametrize("table", MISFITS)
@@ -383,7 +383,7 @@ def test_mended_misfits_arrive(misfits: tuple[Path, dict[str, Any]], tmp_path: P
             database,
             f"UPDATE {table} SET c = (SELECT {GOOD[declared]} FROM (SELECT 701 AS i)) WHERE id = 701",
         )
-    streams = run(tmp_path, manifest(tmp_path, database, {"*": {}}))
+    streams = run(tmp_path, manifest(tmp_path, database, {"*": {"on_misfit": "fail"}}))
     for table in MISFITS:
         assert (streams[table]["error"], streams[table]["rows"]) == (None, 1000)
         assert equal(database, table, tmp_path / "silt" / table) == 1000

@@ -615,6 +615,7 @@ def test_a_number_of_another_unit_is_a_misfit(site: Site, first: float, then: fl
     site.write("  t: {}\n")
     ok(site, 30)
     site.sql(("insert into t(at) values (?)", [(then,)]))
+    site.write("  t: {on_misfit: fail}\n")
     result = site.one()
     assert result.state == "failing"
     for word in ("t.at", "at id 31", str(then), "integer" if isinstance(then, int) else "real", "plausible"):
@@ -645,7 +646,7 @@ def test_a_format_that_was_seen_is_pinned(site: Site, mode: str) -> None:
         "create table t(id integer primary key, at timestamp)",
         ("insert into t(at) values (?)", [(1_700_000_000 + i,) for i in range(10)]),
     )
-    site.write(f"  t: {{mode: {mode}}}\n")
+    site.write(f"  t: {{mode: {mode}, on_misfit: fail}}\n")
     ok(site, 10)
     site.sql(("insert into t(at) values (?)", [(1_700_000_000_000 + i,) for i in range(2000)]))
     result = site.one()

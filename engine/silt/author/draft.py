@@ -249,7 +249,7 @@ def _merged(seen: Sequence[TableSurvey]) -> dict[str, _Found]:
 def _pin(found: _Found) -> dict[str, Setting]:
     """The type where the values, not the declaration, decide it, or databases differ in it.
 
-    A value that does not fit would stop its stream: a column where one was seen is text without loss.
+    A value that does not fit would be NULL there: a column where one was seen is text without loss.
     """
     filled = [(c, n) for c, n in found if n and n.classes] or found
     chosen = {(c.type, _numbered(c.format)) for c, _ in filled}

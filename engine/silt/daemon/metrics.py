@@ -31,6 +31,7 @@ RESULTS: Final = ("applied", "refused", "unchanged")
 @dataclass(slots=True)
 class _Counts:
     rows: int = 0
+    misfits: int = 0
     bytes: int = 0
     commits: int = 0
     failures: int = 0
@@ -117,6 +118,7 @@ class Metrics:
     def _commit(self, counts: _Counts, event: Committed) -> None:
         counts.commits += 1
         counts.rows += event.rows
+        counts.misfits += event.misfits
         counts.bytes += event.bytes
 
     def _forget(self, there: set[str]) -> None:
@@ -142,6 +144,7 @@ class Metrics:
 
 _COUNTERS: Final = {
     "rows": "Rows written.",
+    "misfits": "Values that did not fit their column and are kept in _rescued_data.",
     "bytes": "Bytes written, counted in Arrow before compression.",
     "commits": "Delta commits.",
     "failures": "Cycles that ended in a failure.",

@@ -244,6 +244,7 @@ class Stream:
     lineage: tuple[str, ...] | None = None
     description: str | None = None
     properties: tuple[tuple[str, str], ...] = ()
+    on_misfit: Literal["rescue", "fail"] = "rescue"
     on_reset: Literal["fail", "restart"] = "fail"
     schedule: Schedule = field(default_factory=Schedule)
     batch: Batch = field(default_factory=Batch)

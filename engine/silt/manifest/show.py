@@ -163,6 +163,7 @@ def _values(stream: Stream) -> dict[str, Any]:
         "select": stream.select,
         "partition_by": stream.partition_by,
         "lineage": "none" if stream.lineage == () else stream.lineage,
+        "on_misfit": stream.on_misfit,
         "on_reset": stream.on_reset,
         "schedule": _schedule(stream.schedule),
         "batch.max_rows": stream.batch.max_rows,

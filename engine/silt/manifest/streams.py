@@ -130,6 +130,7 @@ def resolve(draft: Draft, stacked: Stacked) -> tuple[Stream | None, list[Problem
         lineage=_lineage(draft, settings, target),
         description=(settings.get("description") or "").strip() or None,
         properties=_properties(settings),
+        on_misfit=settings.get("on_misfit") or "rescue",
         on_reset="fail" if "on_reset" in ignored else settings.get("on_reset") or "fail",
         schedule=_schedule(settings),
         batch=_batch(settings),

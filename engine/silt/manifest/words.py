@@ -125,7 +125,6 @@ ABSENT: Mapping[str, str] = {
     "primary_key": f"{_EQUAL}, and append goes by a cursor",
     "unique_key": f"{_EQUAL}, and append goes by a cursor",
     "merge_key": f"{_EQUAL}, and append goes by a cursor",
-    "on_misfit": "not in this version: a value that does not fit its column stops the stream",
     "on_schema_change": "not in this version: a column that is new in the source is added",
 }
 """Keys of the field that have no counterpart here, and what there is instead."""
@@ -158,6 +157,13 @@ VALUES: Mapping[str, Mapping[str, str]] = {
         "nullify": "redact",
         "prefix": "truncate",
         "left": "truncate",
+    },
+    "on_misfit": {
+        "error": "fail",
+        "raise": "fail",
+        "keep": "rescue",
+        "null": "rescue",
+        "coerce": "rescue",
     },
     "on_reset": {"error": "fail", "hold": "fail", "raise": "fail", "reset": "restart", "reload": "restart"},
     "on_null": {"error": "fail", "raise": "fail", "keep": "include", "ignore": "include"},

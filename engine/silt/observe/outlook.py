@@ -20,10 +20,12 @@ from silt.plan.model import COMMENT, Action, Outlook, Part, Plan, StreamPlan, Ta
 from silt.plan.shaping import older
 from silt.plan.verdict import Hold, ReRead, Restart, Wait
 from silt.position import decode
+from silt.shapes import RESCUED
 from silt.source import evidence as ev
 from silt.source.digest import Digest
 from silt.source.open import Connection, Snapshot
 from silt.source.read import stream as rows_of
+from silt.source.rescue import Misfits, counted, sentences
 
 COUNTED = 1_000_000
 """Rows beyond which `plan` says "more than"."""
@@ -47,6 +49,7 @@ class _Sum:
     exact: bool = True
     bytes: int | None = 0
     checked: int = 0
+    misfits: Misfits = field(default_factory=Misfits)
     batches: int = 0
     writes: bool = False
     actions: list[Action] = field(default_factory=list)
@@ -69,6 +72,7 @@ class _Sum:
         self.exact = self.exact and part.exact
         self.bytes = None if self.bytes is None or part.bytes is None else self.bytes + part.bytes
         self.checked += part.checked
+        self.misfits += part.misfits
         self.batches += part.batches
         self.writes = self.writes or part.writes
         for action in part.actions:
@@ -113,7 +117,7 @@ def _outlook(plan: StreamPlan, total: _Sum) -> Outlook:
         pending_bytes=total.bytes,
         batches=total.batches,
         actions=tuple(total.actions),
-        notes=(*plan.notes, *total.notes, *_older(total), *_unread(total), *total.waits),
+        notes=(*plan.notes, *total.notes, *_older(total), *_rescued(total), *_unread(total), *total.waits),
         error=error,
         also=tuple(other for other in total.errors if other is not error),
     )
@@ -123,6 +127,11 @@ def _older(total: _Sum) -> Iterator[str]:
     """Rows of the form that they had before an edit: it holds for new ones (DESIGN 3, privacy)."""
     for edit, rows in total.older.items():
         yield f"{rows:,} rows in the lake were written before {edit}; `silt reset` writes them anew"
+
+
+def _rescued(total: _Sum) -> Iterator[str]:
+    """What does not fit among the rows that were read."""
+    yield from sentences(total.misfits, total.checked, pending=True)
 
 
 def _unread(total: _Sum) -> Iterator[str]:
@@ -148,6 +157,8 @@ def _table(plan: StreamPlan, table: TablePlan, handles: Handles, total: _Sum, de
             inside.fail(error)
         else:
             inside.take(one)
+    if inside.misfits and table.exists and all(column.name != RESCUED for column in table.columns):
+        total.act(Action(kind="alter", text=f"add column {RESCUED}"))
     if inside.writes:
         _commits(plan.stream, inside)
     total.take(inside)
@@ -238,9 +249,7 @@ def _appended(
     total.exact = total.exact and seen.window.last
     total.writes = total.writes or bool(seen.rows)
     if seen.rows and total.bytes is not None:
-        size, checked = _read(part, seen, connection, deadline)
-        total.bytes += size
-        total.checked += checked
+        total.bytes += _read(part, seen, connection, deadline, total)
 
 
 def _opened(stream: Stream, part: Part, standing: Standing, connection: Connection, total: _Sum) -> None:
@@ -289,22 +298,24 @@ def _alone(connection: Connection) -> Snapshot:
     return Snapshot(readers=(connection,))
 
 
-def _read(part: Part, seen: Look, connection: Connection, deadline: float) -> tuple[int, int]:
-    """(Arrow bytes of the pending rows, rows that were read for it and for misfits); raises `Misfit`.
+def _read(part: Part, seen: Look, connection: Connection, deadline: float, total: _Sum) -> int:
+    """Arrow bytes of the pending rows; `total` learns of the misfits in those read.  Raises `Misfit`.
 
     All of them where a fraction of a second is enough, else that many, and never less than 1,000.
     """
     window, rows, size = _readable(part, seen, connection), 0, 0
     if not window.rows:
-        return 0, 0
+        return 0
     until = min(deadline, time.monotonic() + READING)
     with closing(rows_of(_alone(connection), part.extract, window.lo, window.hi, window.rows)) as batches:
         for batch in batches:
             rows += batch.num_rows
             size += batch.nbytes
+            total.misfits += counted(batch, part.extract)
             if rows >= SAMPLED and time.monotonic() >= until:
                 break
-    return size * seen.window.rows // max(rows, 1), rows
+    total.checked += rows
+    return size * seen.window.rows // max(rows, 1)
 
 
 def _readable(part: Part, seen: Look, connection: Connection) -> ev.Window:
@@ -317,12 +328,15 @@ def _readable(part: Part, seen: Look, connection: Connection) -> ev.Window:
 def _replaced(part: Part, standing: Standing, connection: Connection, total: _Sum) -> None:
     """A digest tells whether the slice would change; it reads the table once, as a cycle does."""
     digest, rows, size = Digest(part.extract), 0, 0
+    misfits = Misfits()
     for batch in rows_of(_alone(connection), part.extract, None, None, None):
         digest.add(batch)
+        misfits += counted(batch, part.extract)
         rows += batch.num_rows
         size += batch.nbytes
     if standing.position is not None and standing.position.digest == digest.hex():
         return
     total.rows, total.checked, total.bytes, total.batches, total.writes = rows, rows, size, 1, True
+    total.misfits = misfits
     if standing.position is not None:
         total.act(Action(kind="replace", text="replace"))

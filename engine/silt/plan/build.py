@@ -213,7 +213,9 @@ def _planned(seen: Seen, into: str, group: Sequence[SeenDatabase]) -> tuple[Tabl
     built = build_fields(seen, lake, [d for d in group if has_types(d)] or group)
     _check_partitions(seen, lake, built.fields)
     have = {c.name for c in lake.columns}
-    columns = tuple(_lake_column(field, lake) for field in built.fields)
+    # the column of misfits comes with the first of them (replicate.ledger)
+    fields = (f for f in built.fields if f.lineage != "rescued" or f.name in have)
+    columns = tuple(_lake_column(field, lake) for field in fields)
     plan = TablePlan(
         into=into,
         uri=lake.uri,

@@ -13,7 +13,7 @@ from silt.manifest.model import ColumnRule, Stream
 from silt.plan.exposure import all_hidden, computed_from
 from silt.plan.formats import Formats, settled
 from silt.plan.model import LakeColumn, Seen, SeenDatabase, SeenLake
-from silt.shapes import Column, ColumnCensus, Field, Table, ascii_lower
+from silt.shapes import RESCUED, Column, ColumnCensus, Field, Table, ascii_lower
 
 LINEAGE = {
     "node": ("_silt_node", "string"),
@@ -130,6 +130,8 @@ def build_fields(seen: Seen, lake: SeenLake, databases: Sequence[SeenDatabase]) 
     wanted = {name: one.field for name, one in typed.items()}
     for extra in (*_constants(seen.stream), *_lineage(seen)):
         _add(wanted, extra)
+    if seen.stream.on_misfit == "rescue":
+        wanted[RESCUED] = _rescued(wanted, have)
     _check_case(wanted)
     notes = tuple(dict.fromkeys(one.note for one in typed.values() if one.note))
     return Fields(fields=_in_lake_order(wanted, lake), notes=notes)
@@ -431,6 +433,25 @@ def _lineage(seen: Seen) -> Iterator[Field]:
     for kind in lineage(seen):
         name, type_name = LINEAGE[kind]
         yield Field(name=name, type=type_name, lineage=kind)  # type: ignore[arg-type]  # keys of LINEAGE
+
+
+def _rescued(wanted: Mapping[str, Field], have: Mapping[str, LakeColumn]) -> Field:
+    """The column of misfits.  Raises `UserError` where something else is called so."""
+    taken = next((field for name, field in wanted.items() if name.lower() == RESCUED), None)
+    if taken is not None:
+        called = taken.source or taken.name
+        raise UserError(
+            f"column {taken.name} is called as the one that keeps values which do not fit",
+            hint=f"`columns: {{{called}: {{rename: another_name}}}}`, or `on_misfit: fail`",
+            setting="on_misfit",
+        )
+    if RESCUED in have and have[RESCUED].type != "string":
+        raise UserError(
+            f"the table's column {RESCUED} is {have[RESCUED].type}: values which do not fit are kept as text",
+            hint="write `into` another table, or `on_misfit: fail`",
+            setting="on_misfit",
+        )
+    return Field(name=RESCUED, type="string", lineage="rescued")
 
 
 def _in_lake_order(wanted: Mapping[str, Field], lake: SeenLake) -> tuple[Field, ...]:

@@ -347,16 +347,17 @@ class AppendCycle(Cycle):
     def _commit(self, drafts: Sequence[Draft], batches: Callable[[], Iterator[pa.RecordBatch]]) -> None:
         started = self._clock()
         rows = sum(d.rows for d in drafts)
-        meter = Meter()
+        meter = Meter(drafts[0].part.extract)
 
         def write(table: target.Table, txns: Txns, metadata: Mapping[str, str]) -> None:
             if rows:
-                table.append(reader(drafts[0].part, meter.metered(batches())), txns=txns, metadata=metadata)
+                read = reader(drafts[0].part, table, meter.metered(batches()))
+                table.append(read, txns=txns, metadata=metadata)
             else:
                 table.empty(txns=txns, metadata=metadata)
 
         version = self._ledger.commit(drafts, write)
-        self._tally.commit([d.part.database.name for d in drafts], rows)
+        self._tally.commit([d.part.database.name for d in drafts], rows, meter.misfits)
         self._listen(
             Committed(
                 stream=self._stream.name,
@@ -365,6 +366,7 @@ class AppendCycle(Cycle):
                 databases=len(drafts),
                 version=version,
                 bytes=meter.bytes,
+                misfits=meter.misfits.total(),
                 batch=max(d.batch for d in drafts),
                 seconds=self._clock() - started,
             )

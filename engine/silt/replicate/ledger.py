@@ -16,10 +16,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from silt import target
-from silt.errors import Fenced, Held, SiltError
+from silt.errors import Fenced, Held, SiltError, Unplaced
 from silt.observe import Known, Lake, Standing, check_foreign, known, unclaimed
 from silt.plan.model import Part, StreamPlan, TablePlan
 from silt.position import Position, Value, decode, encode, pack
+from silt.shapes import RESCUED
 from silt.source.read import schema
 
 if TYPE_CHECKING:
@@ -181,7 +182,15 @@ class Ledger:
             return self.table.version
         if failure is None or self._overtaken(drafts):
             raise Fenced("another process committed this batch first", on=self._lake.uri) from failure
+        if isinstance(failure, Unplaced):
+            self._add_rescued()
         raise failure
+
+    def _add_rescued(self) -> None:
+        """The column of misfits, before the first batch that has one: in a commit of its own."""
+        column = target.ColumnSpec(name=RESCUED, type="string", comment=_RESCUED_COMMENT)
+        self.table.add_columns([column], metadata=self._about())
+        self._lake.sync()
 
     def _overtaken(self, drafts: Iterable[Draft]) -> bool:
         """Whether a rival's batch stands where one of ours was to be."""
@@ -218,11 +227,28 @@ class Ledger:
 _SPELLED_OUT = 8
 
 
-def reader(part: Part, batches: Iterator[pa.RecordBatch]) -> pa.RecordBatchReader:
-    """`batches` as one Arrow stream in the lake's schema."""
+_RESCUED_COMMENT = "values that do not fit their column, which is NULL there: column, storage class, value"
+
+
+def reader(part: Part, table: target.Table, batches: Iterator[pa.RecordBatch]) -> pa.RecordBatchReader:
+    """`batches` as one Arrow stream in the lake's schema.
+
+    While the table has no column of misfits they go without it: it raises `Unplaced` at the first one.
+    """
     import pyarrow as pa
 
-    return pa.RecordBatchReader.from_batches(schema(part.extract), batches)
+    whole = schema(part.extract)
+    if not part.extract.rescues or any(c.name == RESCUED for c in table.columns):
+        return pa.RecordBatchReader.from_batches(whole, batches)
+    names = [name for name in whole.names if name != RESCUED]
+    fitting = pa.schema([whole.field(name) for name in names])
+    return pa.RecordBatchReader.from_batches(fitting, (_fitting(batch, names) for batch in batches))
+
+
+def _fitting(batch: pa.RecordBatch, names: list[str]) -> pa.RecordBatch:
+    if batch.column(batch.schema.get_field_index(RESCUED)).null_count < batch.num_rows:
+        raise Unplaced(f"the table has no column {RESCUED} yet")
+    return batch.select(names)
 
 
 def shown(position: Position | None) -> list[object]:

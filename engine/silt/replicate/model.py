@@ -45,7 +45,8 @@ class Progress:
 class Committed:
     """One Delta commit: `rows` of `databases` databases, `bytes` in Arrow, became `version` in `seconds`.
 
-    `batch` is its number in the stream's position, the highest of its databases'.
+    `batch` is its number in the stream's position, the highest of its databases'.  `misfits` values did not
+    fit their column and are kept in `_rescued_data`.
     """
 
     stream: str
@@ -56,6 +57,7 @@ class Committed:
     seconds: float
     bytes: int = 0
     batch: int = 0
+    misfits: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +84,8 @@ class StreamResult:
 
     `into` is the path under the target's URI (the template where there are several tables);
     `version` the Delta version after the cycle (the highest of several); `position` maps each
-    database to its key.  `rows` counts rows written, `batches` commits.  `stopped`: it was told to stop
+    database to its key.  `rows` counts rows written, `misfits` values in them that were rescued, `batches`
+    commits.  `stopped`: it was told to stop
     before its end, and may have left rows pending.  `settled`: nothing but a write to the source, or to the
     table, can give the next cycle anything to do.  `place`: where the setting that `error` is about stands.
     """
@@ -92,6 +95,7 @@ class StreamResult:
     into: str
     state: State
     rows: int = 0
+    misfits: int = 0
     databases: int = 0
     batches: int = 0
     version: int | None = None

@@ -105,14 +105,14 @@ class OverwriteCycle(Cycle):
 
     def _commit(self, draft: Draft, batches: Callable[[], Iterator[pa.RecordBatch]]) -> None:
         started = self._clock()
-        meter = Meter()
+        meter = Meter(draft.part.extract)
 
         def write(table: target.Table, txns: Txns, metadata: Mapping[str, str]) -> None:
-            rows = reader(draft.part, meter.metered(batches()))
+            rows = reader(draft.part, table, meter.metered(batches()))
             table.replace(rows, predicate=predicate(draft.part.slice), txns=txns, metadata=metadata)
 
         version = self._ledger.commit([draft], write)
-        self._tally.commit([draft.part.database.name], draft.rows)
+        self._tally.commit([draft.part.database.name], draft.rows, meter.misfits)
         self._listen(
             Committed(
                 stream=self._stream.name,
@@ -121,6 +121,7 @@ class OverwriteCycle(Cycle):
                 databases=1,
                 version=version,
                 bytes=meter.bytes,
+                misfits=meter.misfits.total(),
                 batch=draft.batch,
                 seconds=self._clock() - started,
             )

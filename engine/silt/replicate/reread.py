@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from silt import target
 from silt.errors import Held
 from silt.plan.keys import merged
 from silt.plan.model import Part
 from silt.plan.verdict import REBUILD
-from silt.shapes import Field
+from silt.shapes import RESCUED, Field
+from silt.source.rescue import canonical
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -87,10 +88,18 @@ def content_fields(part: Part, columns: Sequence[str]) -> tuple[Field, ...]:
     return tuple(dict.fromkeys((*key_fields(part), *(by_source[name] for name in columns))))
 
 
-def fingerprints(batch: pa.RecordBatch, names: Sequence[str]) -> list[Hashable]:
-    """One hashable per row; floats by their bits' text, so that NaN equals NaN and 0.0 is not -0.0."""
-    columns = [batch.column(batch.schema.get_field_index(name)).to_pylist() for name in names]
+def fingerprints(batch: pa.RecordBatch, names: Sequence[str]) -> list[tuple[Hashable, ...]]:
+    """One hashable per row; floats by their bits' text, so that NaN equals NaN and 0.0 is not -0.0.
+
+    Of what was rescued only these columns count: others may have come, or changed, since.
+    """
+    columns = [_compared(batch, name, names) for name in names]
     return [tuple(repr(v) if isinstance(v, float) else v for v in row) for row in zip(*columns, strict=True)]
+
+
+def _compared(batch: pa.RecordBatch, name: str, names: Sequence[str]) -> list[Any]:
+    values = batch.column(batch.schema.get_field_index(name)).to_pylist()
+    return [canonical(value, names) for value in values] if name == RESCUED else values
 
 
 def less_held(
@@ -106,6 +115,8 @@ def less_held(
     """
     keys = [field.name for field in key_fields(part)]
     names = keys if content is None else [field.name for field in content_fields(part, content)]
+    if content is not None and part.extract.rescues:
+        names.append(RESCUED)
     kept = []
     for batch in batches:
         held = _held(table, part, batch, keys[0], names)
@@ -126,8 +137,11 @@ def _held(
         return Counter()
     span = pc.min_max(batch.column(batch.schema.get_field_index(first_key)))
     within = (first_key, span["min"].as_py(), span["max"].as_py())
-    rows = table.rows(names, target.Predicate(equals=part.slice.equals, between=within))
-    return Counter(print_ for piece in rows for print_ in fingerprints(piece, names))
+    there = [name for name in names if name != RESCUED or any(c.name == RESCUED for c in table.columns)]
+    rows = table.rows(there, target.Predicate(equals=part.slice.equals, between=within))
+    # a table without the column of misfits holds none
+    more = (None,) * (len(names) - len(there))
+    return Counter((*print_, *more) for piece in rows for print_ in fingerprints(piece, there))
 
 
 def _check_told(found: Iterable[Hashable], held: Counter[Hashable], table: target.Table) -> None:

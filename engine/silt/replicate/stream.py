@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from silt.errors import Bug, Contended, SchemaMoved, SiltError
+from silt.errors import Bug, Contended, SchemaMoved, SiltError, Unplaced
 from silt.observe import Handles, look_again
 from silt.plan.build import state_of
 from silt.plan.model import Part, State, StreamPlan, TablePlan
@@ -19,6 +19,7 @@ from silt.replicate.model import Finished, Listener, Noted, Retrying, Started, S
 from silt.replicate.overwrite import OverwriteCycle
 from silt.replicate.tally import Tally
 from silt.source.condition import follows_clock
+from silt.source.rescue import sentences
 
 TRIES = 40
 """Tries of one table in one cycle; the library's own commit retries run out under contention (FACTS)."""
@@ -100,7 +101,10 @@ class StreamCycle:
                 if self._stop.is_set():  # a lost race is no failure: the next cycle tries again
                     self._tally.stopped = True
                     return None
-                self._pause(error, attempt)
+                if isinstance(error, Unplaced):
+                    self._tally.another_try()  # nobody was in the way
+                else:
+                    self._pause(error, attempt)
         return None
 
     def _pause(self, error: SiltError, attempt: int) -> None:
@@ -168,12 +172,13 @@ class StreamCycle:
             into=stream.into,
             state=self._state(error),
             rows=tally.rows,
+            misfits=tally.misfits.total(),
             databases=self._plan.databases,
             batches=tally.batches,
             version=self._version,
             position=self._positions,
             seconds=seconds,
-            notes=(*self._plan.notes, *tally.notes, *tally.waiting),
+            notes=(*self._plan.notes, *tally.notes, *sentences(tally.misfits, tally.rows), *tally.waiting),
             error=error,
             place=stream.place_of(error),
             stopped=self._tally.stopped,

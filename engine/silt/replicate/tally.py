@@ -7,21 +7,28 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from silt.errors import Held, SiltError
+from silt.source.rescue import Misfits, counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from silt.shapes import Extract
+
 
 class Meter:
-    """The Arrow bytes of the batches that passed; a commit that is tried again counts its last try."""
+    """Bytes (Arrow) and misfits of the batches that passed; a commit tried again counts its last try."""
 
-    def __init__(self) -> None:
+    def __init__(self, extract: Extract) -> None:
+        self._extract = extract
         self.bytes = 0
+        self.misfits: Misfits = Misfits()
 
     def metered(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         self.bytes = 0
+        self.misfits = Misfits()
         for batch in batches:
             self.bytes += batch.nbytes
+            self.misfits += counted(batch, self._extract)
             yield batch
 
 
@@ -30,6 +37,7 @@ class Tally:
     """Counts of commits that stand; errors and waits of single databases, which stop no other."""
 
     rows: int = 0
+    misfits: Misfits = field(default_factory=Misfits)
     batches: int = 0
     databases: set[str] = field(default_factory=set)
     waiting: list[str] = field(default_factory=list)
@@ -40,8 +48,9 @@ class Tally:
     deferred: bool = False
     """Rows wait for the clock: they lie in the future."""
 
-    def commit(self, databases: Iterable[str], rows: int) -> None:
+    def commit(self, databases: Iterable[str], rows: int, misfits: Misfits) -> None:
         self.rows += rows
+        self.misfits += misfits
         self.batches += 1
         self.databases.update(databases)
 

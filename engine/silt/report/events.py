@@ -42,17 +42,21 @@ def of_event(event: Event) -> Line | None:
 
 
 def _commit(event: Committed) -> Line:
+    misfits = f", {counted(event.misfits, 'misfit')} rescued" if event.misfits else ""
     several = f" of {counted(event.databases, 'database')}" if event.databases > 1 else ""
     fields = {
         "stream": event.stream,
         "into": event.into,
         "rows": event.rows,
+        **({"misfits": event.misfits} if event.misfits else {}),
         "databases": event.databases,
         "batch": event.batch,
         "version": event.version,
         "seconds": round(event.seconds, 6),
     }
-    words = f"{event.stream} +{event.rows:,} rows{several} v{event.version} {duration(event.seconds)}"
+    words = (
+        f"{event.stream} +{event.rows:,} rows{several}{misfits} v{event.version} {duration(event.seconds)}"
+    )
     return Line(kind="commit", text=words, fields=fields)
 
 

@@ -117,6 +117,7 @@ def stream_data(result: StreamResult) -> dict[str, object]:
         "table": result.table,
         "into": result.into,
         "rows": result.rows,
+        "misfits": result.misfits,
         "databases": result.databases,
         "batches": result.batches,
         "version": result.version,

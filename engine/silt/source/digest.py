@@ -18,7 +18,10 @@ class Digest:
 
     def __init__(self, extract: Extract) -> None:
         self._names = [f.name for f in extract.fields if f.lineage != "loaded_at"]
-        kinds = [(f.name, f.type) for f in extract.fields]
+        # misfits count where there are any: a column that only may come changes no digest
+        self._rescued = [f.name for f in extract.fields if f.lineage == "rescued"]
+        self._plain = [name for name in self._names if name not in self._rescued]
+        kinds = [(f.name, f.type) for f in extract.fields if f.lineage != "rescued"]
         self._hash = hashlib.blake2b(repr(kinds).encode(), digest_size=16)
         self._rest: list[pa.RecordBatch] = []
         self._rows = 0
@@ -33,7 +36,10 @@ class Digest:
         import pyarrow as pa
 
         table = pa.Table.from_batches(self._rest)
-        self._hash_table(table.slice(0, count).combine_chunks())
+        rows = table.slice(0, count).combine_chunks()
+        self._hash_table(rows.select(self._plain))
+        if any(rows.column(name).null_count < count for name in self._rescued):
+            self._hash_table(rows.select(self._rescued))
         self._rest = table.slice(count).to_batches()
         self._rows -= count
 

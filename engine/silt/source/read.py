@@ -2,8 +2,8 @@
 
 Two readers take ranges of rowids in turn and one queue, bounded by bytes, carries what they convert;
 where a scan cannot be cut by rowid, or is small, one reader does it (DESIGN 5).  Whatever the fast
-path refuses is read again, from the first row that was not delivered, on the careful path; what that
-cannot carry either is a `Misfit`.
+path refuses is read again, from the first row that was not delivered, on the careful path.  What that
+cannot carry either is a misfit: kept beside its row where the extract rescues, else a `Misfit`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,6 +27,7 @@ from silt.source.convert import Unfit, converted, repeated
 from silt.source.mask import masked
 from silt.source.open import Connection, Refused, Snapshot
 from silt.source.recipe import Recipe, Slot, arrow_of, key_bounds, predicate, recipe, unproved
+from silt.source.rescue import Rescue, storage_class
 from silt.source.statement import key_column, relation, rowid, written
 
 __all__ = ["predicate", "schema", "stream"]
@@ -41,6 +42,8 @@ _SAMPLE_ROWS: Final = 64
 _SMALL_FILE: Final = 64 * 1024 * 1024
 _LARGE_FILE: Final = 1024 * 1024 * 1024
 _CAREFUL_ROWS: Final = 8_192
+_PATIENCE: Final = 16
+"""Batches, at most, that are read on the careful path before the fast one is tried again."""
 
 
 def schema(extract: Extract) -> pa.Schema:
@@ -66,8 +69,9 @@ def stream(
     to its second.  `batch_bytes` bounds a batch, roughly.  The order of rows is free.  Close the
     generator: its threads end with it.
 
-    Raises `Misfit` for a value that no path carries; `UserError` for a refused statement, keys out of
-    range or not unique; `RetryLater` for a count that differs; whatever the connection raises.
+    Raises `Misfit` for a value that no path carries and that is not rescued; `UserError` for a refused
+    statement, keys out of range or not unique; `RetryLater` for a count that differs; whatever the
+    connection raises.
     Nothing may be committed after an error.
     """
     first = snapshot.first
@@ -283,23 +287,29 @@ def _serve(connection: Connection, job: _Job, channel: Channel, waiting: Iterato
 
 @dataclass(slots=True)
 class _Progress:
-    """How far a piece has come: rows delivered, and the last rowid of a scan by rowid."""
+    """How far a piece has come: rows delivered, and the last rowid of a scan by rowid.
+
+    `patience`: how many batches go on the careful path, the more the oftener the fast one was refused.
+    """
 
     rows: int = 0
     last: int | None = None
+    patience: int = 1
 
 
 def _read(connection: Connection, job: _Job, piece: _Piece) -> Generator[pa.RecordBatch, None, None]:
-    """A piece on the fast path; from where that is refused, on the careful one."""
+    """A piece on the fast path; from where that is refused, on the careful one as long as it is needed."""
     progress = _Progress()
-    if job.recipe.way != "any":
-        try:
-            yield from _fast(connection, job, piece, progress)
-        except (Refused, Unfit) as refusal:
-            _explain_statement(refusal, connection, job)
-        else:
-            return
-    yield from _careful(connection, job, piece, progress)
+    whole = False
+    while not whole:
+        if job.recipe.way != "any":
+            try:
+                yield from _fast(connection, job, piece, progress)
+            except (Refused, Unfit) as refusal:
+                _explain_statement(refusal, connection, job)
+            else:
+                return
+        whole = yield from _careful(connection, job, piece, progress)
 
 
 def _explain_statement(refusal: Exception, connection: Connection, job: _Job) -> None:
@@ -371,9 +381,14 @@ def _out_of_range(job: _Job) -> SiltError:
     )
 
 
-def _assembled(job: _Job, keys: pa.Array, columns: Sequence[pa.Array]) -> pa.RecordBatch:
+def _assembled(
+    job: _Job, keys: pa.Array, columns: Sequence[pa.Array], rescue: Rescue | None = None
+) -> pa.RecordBatch:
     """The lake's columns in their order; `columns` are those of the recipe's slots."""
     read = {slot.place: column for slot, column in zip(job.recipe.slots, columns, strict=True)}
+    if rescue:
+        kept = rescue.column(len(keys), keys if _rowid_shown(job) else None)
+        read |= {i: kept for i, f in enumerate(job.extract.fields) if f.lineage == "rescued"}
     fields = enumerate(job.extract.fields)
     made = [read[i] if i in read else _unread(job, f, keys) for i, f in fields]
     return pa.RecordBatch.from_arrays(made, schema=job.schema)
@@ -415,9 +430,15 @@ _PARTS: Final = ("integer", "real", "text", "blob")
 
 def _careful(
     connection: Connection, job: _Job, piece: _Piece, progress: _Progress
-) -> Generator[pa.RecordBatch, None, None]:
-    """What is left of a piece, each value by its own class: delivered if the type holds it exactly."""
+) -> Generator[pa.RecordBatch, None, bool]:
+    """What is left of a piece, each value by its own class: delivered if the type holds it exactly.
+
+    False where it ended before the piece: a scan by rowid goes back to the fast path, which a batch's
+    rows may have been refused for one of them, once that many are read and the last ones all fit.
+    """
     prepared = job.recipe.careful
+    enough = progress.rows + job.batch_rows * progress.patience
+    progress.patience = min(2 * progress.patience, _PATIENCE)
     values = prepared.values(job.bounds, _start(job, piece, progress), piece.hi)
     wanted = (pa.int64(), pa.int64(), *((pa.string(), *map(arrow_of, _PARTS)) * len(job.recipe.slots)))
     try:
@@ -425,12 +446,16 @@ def _careful(
             for raw in _rows(batches, wanted):
                 if pc.min(raw.column(1)).as_py() != 1:
                     raise _out_of_range(job)
+                rescue = Rescue()
                 columns = [
-                    _judged(connection, job, raw, i, progress.rows) for i in range(len(job.recipe.slots))
+                    _judged(connection, job, raw, i, progress.rows, rescue)
+                    for i in range(len(job.recipe.slots))
                 ]
-                made = _assembled(job, raw.column(0), columns)
+                made = _assembled(job, raw.column(0), columns, rescue)
                 _advance(job, piece, raw.column(0), progress)
                 yield made
+                if job.recipe.way == "rowid" and progress.rows >= enough and not rescue:
+                    return False
     except Refused as refusal:
         raise UserError(
             f"{job.extract.table.name} cannot be read",
@@ -438,10 +463,16 @@ def _careful(
             why=refusal.why,
             hint=_hint(job.extract),
         ) from refusal
+    return True
 
 
-def _judged(connection: Connection, job: _Job, raw: pa.RecordBatch, index: int, before: int) -> pa.Array:
-    """A column as its field's type: whole where all is of the expected class, else value by value."""
+def _judged(
+    connection: Connection, job: _Job, raw: pa.RecordBatch, index: int, before: int, rescue: Rescue
+) -> pa.Array:
+    """A column as its field's type: whole where all is of the expected class, else value by value.
+
+    What does not fit is NULL there, and in `rescue`.
+    """
     slot = job.recipe.slots[index]
     kinds, *parts = (raw.column(2 + 5 * index + i) for i in range(5))
     by_class = dict(zip(_PARTS, parts, strict=True))
@@ -450,28 +481,61 @@ def _judged(connection: Connection, job: _Job, raw: pa.RecordBatch, index: int, 
             return converted(by_class[slot.stored], slot.field)
         except Unfit:
             pass
-    made = []
+    made: list[object] = []
     for row in range(raw.num_rows):
         value, f = _value(by_class, row), slot.field
         try:
             made.append(types.exact(value, f.type, f.format, f.timezone))
         except ValueError as error:
-            at = _where(connection, job, raw.column(0)[row].as_py(), before + row)
-            raise _misfit(connection, job, slot, value, at, str(error)) from None
-    return _masked(connection, job, slot, pa.array(made, types.to_arrow(slot.field.type)))
-
-
-def _masked(connection: Connection, job: _Job, slot: Slot, made: pa.Array) -> pa.Array:
-    """`made`, whose values are of the field's type, under the field's mask."""
+            if not _rescues(job, f):
+                at = _where(connection, job, raw.column(0)[row].as_py(), before + row)
+                raise _misfit(connection, job, slot, value, at, str(error)) from None
+            rescue.keep(row, f, value)
+            made.append(None)
+    column = pa.array(made, types.to_arrow(slot.field.type))
+    if slot.field.mask is None:
+        return column
     try:
-        return made if slot.field.mask is None else masked(made, slot.field.mask)
+        return masked(column, slot.field.mask)
     except pa.ArrowInvalid:
-        raise Misfit(
-            f"{job.extract.table.name}.{slot.field.source or slot.field.name} holds a number that, rounded, "
-            f"is no {slot.field.type} any more",
-            on=connection.path,
-            hint="give the column a wider type, or another mask",
-        ) from None
+        values = [_value(by_class, row) for row in range(raw.num_rows)]
+        return _masked_apart(connection, job, slot.field, column, values, rescue)
+
+
+def _rescues(job: _Job, f: Field) -> bool:
+    """Whether a misfit of the field is kept beside its row: not one of the key, which finds the row again."""
+    order = job.extract.order
+    return job.extract.rescues and (order is None or f.source not in order.columns)
+
+
+def _masked_apart(
+    connection: Connection,
+    job: _Job,
+    f: Field,
+    made: pa.Array,
+    values: Sequence[Value],
+    rescue: Rescue,
+) -> pa.Array:
+    """`made`, `values` as the field's type, each masked by itself: rounding one of them leaves the type."""
+    assert f.mask is not None
+    columns = []
+    for row, value in enumerate(values):
+        try:
+            columns.append(masked(made.slice(row, 1), f.mask))
+        except pa.ArrowInvalid:
+            if not _rescues(job, f):
+                raise _rounded_away(connection, job, f) from None
+            rescue.keep(row, f, value)
+            columns.append(pa.nulls(1, made.type))
+    return pa.concat_arrays(columns)
+
+
+def _rounded_away(connection: Connection, job: _Job, f: Field) -> Misfit:
+    return Misfit(
+        f"{job.extract.table.name}.{f.source or f.name} holds a number that, rounded, is no {f.type}",
+        on=connection.path,
+        hint="give the column a wider type, or another mask",
+    )
 
 
 def _value(parts: dict[str, pa.Array], row: int) -> Value:
@@ -516,22 +580,24 @@ def _where(connection: Connection, job: _Job, rowid_: int, number: int) -> str:
     table, exposed = job.extract.table, job.extract.exposed
     names = job.recipe.key_names
     if job.recipe.way != "any" and (own := table.rowid_alias or table.rowid):
-        return f" at {own} {rowid_}" if own != table.rowid_alias or own in exposed else ""
+        return f" at {own} {rowid_}" if _rowid_shown(job) else ""
     if not names or not exposed.issuperset(names):
         return f" in row {number + 1}"
     ((*key,),) = connection.rows(job.recipe.key_at(job.bounds, number))
     return f" at ({', '.join(names)}) = ({', '.join(shown(v) for v in key)})"
 
 
+def _rowid_shown(job: _Job) -> bool:
+    """Whether a row has a rowid, and no column that is masked or left out shows in it."""
+    table = job.extract.table
+    if job.recipe.way == "any" or (table.rowid_alias or table.rowid) is None:
+        return False
+    return table.rowid_alias is None or table.rowid_alias in job.extract.exposed
+
+
 def _plainly(value: Value, why: str) -> str:
     broken = isinstance(value, str) and any("\udc80" <= c <= "\udcff" for c in value)
     return "its bytes are not UTF-8" if broken else why
-
-
-def storage_class(value: Value) -> str:
-    """SQLite's word for the class of a value."""
-    names: dict[type[Any], str] = {int: "integer", float: "real", str: "text", bytes: "blob"}
-    return names.get(type(value), "null")
 
 
 def shown(value: Value) -> str:
