@@ -218,7 +218,7 @@ def test_a_hold_outlives_a_restart(plant):
     edit(plant, "  orders:\n", "  orders: {into: sold}\n")
     with silt_run(plant, "plant.yaml") as run:
         run.wait("held", stream="orders")
-        sql(plant / "plant.db", "INSERT INTO readings VALUES (3, 3)")
+    sql(plant / "plant.db", "INSERT INTO readings VALUES (3, 3)")
     done = silt("reset", "plant.yaml", "orders", "--yes", cwd=plant)
     assert done.returncode == 0, done
     assert "refill it: silt run plant.yaml --once" in done.stdout
