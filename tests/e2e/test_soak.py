@@ -86,7 +86,9 @@ def test_left_alone_it_neither_grows_nor_loses_a_row(tmp_path):
         faults = proxy.counted()
         assert {"503", "slow", "lost"} <= faults.keys(), faults
         reloads = [line for line in log.lines if line["event"] == "reload"]
-        assert len(reloads) >= len(seen) // 2
+        assert len(reloads) >= 2, (
+            "edits were taken over; how many depends on how slow the bad store makes each"
+        )
         print(f"soak: {len(reloads)} reloads, {dict(faults)}, MB and descriptors {seen[-1]}")
 
 
