@@ -11,7 +11,9 @@ Anything else that escapes is a bug of silt and is shown as one.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from traceback import format_exception
 from types import TracebackType
 from typing import Final, Self
 
@@ -154,6 +156,18 @@ class Misfit(UserError):
 
 class Bug(SiltError):
     """Something that silt did not expect: its own fault, told like any other failure."""
+
+
+def bug(error: BaseException) -> Bug:
+    """An unexpected exception as an error that is told, kept as its cause; SILT_DEBUG adds the traceback."""
+    trace = "\n" + "".join(format_exception(error)) if os.environ.get("SILT_DEBUG") else ""
+    told = Bug(
+        "silt has a bug here",
+        why=f"{type(error).__name__}: {error}{trace}",
+        hint="nothing was lost; please report it with SILT_DEBUG=1's traceback",
+    )
+    told.__cause__ = error
+    return told
 
 
 class Contended(RetryLater):

@@ -94,7 +94,6 @@ def _run(
         finally:
             front.stop()
             kept = caretaker.close(PATIENCE)
-        if not (
-            kept and daemon.is_quiet
-        ):  # a thread is in native code: the interpreter must not end under it
+        if not (kept and daemon.is_quiet):
+            # A thread is in native code: the interpreter must not end under it.
             leave(0 if ended else 1)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from silt.daemon.workers import joined
-from silt.errors import Bug
+from silt.errors import bug
 from silt.manifest.diff import Running
 from silt.report import failure
 from silt.report.events import Line
@@ -65,8 +65,8 @@ class Caretaker:
             try:
                 self._round(upkeep)
             except BaseException as error:  # noqa: BLE001  # the thread must outlive a bug, and a panic
-                told = Bug("silt has a bug in its upkeep", why=f"{type(error).__name__}: {error}")
-                self._emit(Line(kind="failing", text=failure.sentence(told), level="error"))
+                words = f"upkeep: {failure.sentence(bug(error))}"
+                self._emit(Line(kind="failing", text=words, level="error"))
 
     def _round(self, upkeep: Upkeep) -> None:
         from silt.replicate.upkeep import chores

@@ -94,3 +94,8 @@ class Work(Protocol):
 
     def cycle(self, job: Job, stop: Stopping, *, again: bool) -> Report:
         """One cycle of one stream, by a worker, planned anew where `again` asks for it or it has no plan."""
+
+
+def without_place(file: str, message: str) -> Problem:
+    """What is wrong with a manifest as a whole."""
+    return Problem(file=file, line=0, column=0, pointer="", message=message)

@@ -6,7 +6,6 @@ import os
 import queue
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -23,7 +22,7 @@ from silt.daemon.timetable import Timetable
 from silt.daemon.turns import Turn, Turns
 from silt.daemon.wake import Wake, Watched
 from silt.daemon.workers import Workers
-from silt.errors import RetryLater, SiltError
+from silt.errors import RetryLater, SiltError, bug
 from silt.manifest.diff import Diff, Running, diff, held_streams
 from silt.manifest.identity import Identity, identity
 from silt.manifest.model import Manifest, Stream
@@ -93,13 +92,14 @@ class Daemon:
         self._started = time.time()
         self._written = self._drained = 0.0
         self._warned = ""
-        self._said = self._is_ready = self.is_quiet = False
+        self._is_ready = self.is_quiet = False
         self._systemd = Notify()
         self.reloaded: Callable[[Receipt], None] = lambda _: None
         """Called in the loop's thread for each receipt."""
         self.url: Callable[[], str | None] = lambda: None
         """Where the status is served."""
         self._status = self._current(stopped=False)
+        self._told: LastStatus | None = None  # what the status file says
 
     # --- from other threads, and signal handlers ---
 
@@ -401,7 +401,7 @@ class Daemon:
             if job.plan is None or job.stream.schedule.on_change is None:
                 continue
             poll = job.manifest.source(job.stream.source).watch == "poll"
-            for path in paths(job.plan):
+            for path in job.plan.paths:
                 readers.setdefault(path, set()).add(name)
                 polled[path] = polled.get(path, False) or poll
         self._readers = readers
@@ -433,7 +433,7 @@ class Daemon:
     # --- what is told ---
 
     def _ready(self) -> Line:
-        databases = {path for job in self._jobs.values() if job.plan for path in paths(job.plan)}
+        databases = {path for job in self._jobs.values() if job.plan for path in job.plan.paths}
         streams = sum(1 for job in self._jobs.values() if job.stream.enabled)
         words = f"generation {self._receipts.generation}, {counted(streams, 'stream')}"
         words += f", {counted(len(databases), 'database')}"
@@ -497,10 +497,10 @@ class Daemon:
             self._ran = {**self._state.keep_ran(self._accepted)}
             self._accepted = {}
         self._release()
-        before, self._status = self._status, self._current(stopped=stopped)
-        if replace(before, written=now) == replace(self._status, written=now) and self._said:
+        self._status = self._current(stopped=stopped)
+        if self._told is not None and replace(self._told, written=self._status.written) == self._status:
             return
-        self._said = True
+        self._told = self._status
         warning = self._state.write(self._status)
         if warning and warning != self._warned:
             self._emit(Line(kind="note", text=warning, level="warning"))
@@ -520,12 +520,7 @@ def carried_out(work: Work, job: Job, stop: Turn, *, again: bool) -> Report:
 
 def ended(stream: Stream, error: BaseException) -> StreamResult:
     """The result of a cycle that `error` ended; one that is no `SiltError` is a bug, and says so."""
-    if not isinstance(error, SiltError):
-        error = SiltError(
-            f"silt has a bug: {type(error).__name__}: {error}",
-            why=traceback.format_exc() if os.environ.get("SILT_DEBUG") else "",
-            hint="SILT_DEBUG=1 shows the traceback: please report it",
-        )
+    error = error if isinstance(error, SiltError) else bug(error)
     return StreamResult(
         name=stream.name,
         table=stream.table,
@@ -534,11 +529,6 @@ def ended(stream: Stream, error: BaseException) -> StreamResult:
         error=error,
         place=stream.place_of(error),
     )
-
-
-def paths(plan: StreamPlan) -> tuple[str, ...]:
-    """The databases that a plan reads, by path."""
-    return tuple(dict.fromkeys(part.database.path for table in plan.tables for part in table.parts))
 
 
 def _running(plan: Plan) -> Running:

@@ -13,6 +13,8 @@ from silt.state import Receipt, Trouble
 REMEMBERED: Final = 20
 """Receipts that are kept for the status."""
 
+_NONE: Final = Diff()
+
 
 class Receipts:
     """The generation that runs, and the receipts of the last edits, the newest last.
@@ -34,57 +36,33 @@ class Receipts:
             return self._refuse(prepared, streams)
         news = self.on_disk != "same"
         self.on_disk = "same"
-        return self._add(self._made(prepared, "unchanged", streams)) if prepared.asked or news else None
+        return self._add(prepared, "unchanged", streams) if prepared.asked or news else None
 
     def applied(self, prepared: Prepared, changes: Diff, *, streams: int) -> Receipt:
         """The manifest on disk runs from now on, as the next generation."""
         self.generation += 1
         self.digest = prepared.digest or ""
         self.on_disk = "same"
-        return self._add(
-            self._made(
-                prepared,
-                "applied",
-                streams,
-                added=changes.added,
-                changed=changes.changed,
-                removed=changes.removed,
-                held=tuple(changes.held),
-            )
-        )
+        return self._add(prepared, "applied", streams, changes)
 
     def _refuse(self, prepared: Prepared, streams: int) -> Receipt:
         self.on_disk = "refused"
-        problems = tuple(_trouble(problem) for problem in prepared.problems)
-        return self._add(self._made(prepared, "refused", streams, problems=problems))
+        return self._add(prepared, "refused", streams)
 
-    def _made(
-        self,
-        prepared: Prepared,
-        result: str,
-        streams: int,
-        *,
-        added: tuple[str, ...] = (),
-        changed: tuple[str, ...] = (),
-        removed: tuple[str, ...] = (),
-        held: tuple[str, ...] = (),
-        problems: tuple[Trouble, ...] = (),
-    ) -> Receipt:
-        return Receipt(
+    def _add(self, prepared: Prepared, result: str, streams: int, changes: Diff = _NONE) -> Receipt:
+        receipt = Receipt(
             generation=self.generation,
             digest=prepared.digest or "",
             at=time.time(),
             seconds=round(time.monotonic() - prepared.began, 3),
             result=result,
             streams=streams,
-            added=added,
-            changed=changed,
-            removed=removed,
-            held=held,
-            problems=problems,
+            added=changes.added,
+            changed=changes.changed,
+            removed=changes.removed,
+            held=tuple(changes.held),
+            problems=tuple(map(_trouble, prepared.problems)),
         )
-
-    def _add(self, receipt: Receipt) -> Receipt:
         self.last = (*self.last, receipt)[-REMEMBERED:]
         return receipt
 

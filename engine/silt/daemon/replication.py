@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from silt.daemon.job import Job, Prepared, Report, Survey
-from silt.errors import Held, SiltError, UserError
+from silt.daemon.job import Job, Prepared, Report, Survey, without_place
+from silt.errors import SiltError, UserError
 from silt.manifest.model import Manifest, Problem, Source, Stream
 from silt.observe.pulse import Beat, stamp, stamps
 from silt.plan.model import Plan, StreamPlan, TablePlan
 from silt.replicate.model import Listener, Stopping, StreamResult
+from silt.report.problems import problem_of
 
 if TYPE_CHECKING:
     from silt.observe import Handles
@@ -93,7 +94,7 @@ class Replication:
         except manifests.ManifestInvalid as error:
             problems = error.problems
         except (SiltError, OSError) as error:
-            problems = (_unreadable(manifest.path, error),)
+            problems = (without_place(manifest.path, f"cannot be read: {error}"),)
         plan = None if problems else plan
         return Prepared(began=began, asked=asked, digest=digest, plan=plan, problems=problems)
 
@@ -104,13 +105,8 @@ class Replication:
         def wanted(stream: Stream) -> bool:
             return self._select(stream) and known.get(stream.name) != stream
 
-        with observe.Handles(manifest, mend=False) as handles:
-            handles.patternable.update(self._handles.patternable)
-            handles.tables.update(self._handles.tables)
-            plan = observe.look(manifest, handles, select=wanted)
-            self._handles.patternable.update(handles.patternable)
-            self._handles.tables.update(handles.tables)
-        return self._selected(plan)
+        with self._handles.apart(manifest) as handles:
+            return self._selected(observe.look(manifest, handles, select=wanted))
 
     def _selected(self, plan: Plan) -> Plan:
         """Without the streams that the command line leaves out."""
@@ -187,8 +183,8 @@ def _pending(plan: StreamPlan, result: StreamResult, handles: Handles) -> int | 
     """How many rows wait after a cycle that failed: counted briefly, from where the table stood last."""
     from silt import observe
 
-    error, databases = result.error, {part.database.path for t in plan.tables for part in t.parts}
-    if error is None or error.on in databases:  # what cannot be read cannot be counted
+    error = result.error
+    if error is None or error.on in plan.paths:  # what cannot be read cannot be counted
         return None
     try:
         (seen,) = observe.outlook(Plan(manifest=handles.manifest, streams=(plan,)), handles, budget=_COUNTING)
@@ -199,8 +195,7 @@ def _pending(plan: StreamPlan, result: StreamResult, handles: Handles) -> int | 
 
 def _beats(plan: StreamPlan, handles: Handles) -> dict[str, Beat]:
     origin = handles.manifest.source(plan.stream.source)
-    paths = dict.fromkeys(part.database.path for table in plan.tables for part in table.parts)
-    return {path: handles.pulse.take(origin, path) for path in paths}
+    return {path: handles.pulse.take(origin, path) for path in plan.paths}
 
 
 def _lakes(plan: StreamPlan, handles: Handles) -> dict[str, object]:
@@ -229,12 +224,7 @@ def _problems(plan: Plan) -> tuple[Problem, ...]:
     """What would stop a stream that the edit adds or changes, and that its text can mend."""
     found = ((p.stream, error) for p in plan.streams for error in p.errors)
     return tuple(
-        place.problem(error.what + (f" ({error.why})" if error.why else ""), error.hint)
+        problem_of(stream, error)
         for stream, error in found
-        if isinstance(error, UserError) and not isinstance(error, Held)
-        if (place := stream.place_of(error)) is not None
+        if isinstance(error, UserError) and stream.place_of(error) is not None
     )
-
-
-def _unreadable(path: str, error: Exception) -> Problem:
-    return Problem(file=path, line=0, column=0, pointer="", message=f"cannot be read: {error}")

@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from silt.daemon.job import Prepared, Survey, Work
+from silt.daemon.job import Prepared, Survey, Work, without_place
 from silt.daemon.workers import joined
-from silt.errors import SiltError
+from silt.errors import SiltError, bug
 from silt.manifest.diff import Running
-from silt.manifest.model import Manifest, Problem, Stream
+from silt.manifest.model import Manifest, Stream
+from silt.report import failure
 
 INTERVAL: Final = 1.0
 """Seconds between looks at the sources' files."""
@@ -60,10 +61,9 @@ class Scout:
             began = time.thread_time()
             try:
                 survey = self._work.survey(manifest, known)
-            except SiltError as error:
-                survey = Survey(manifest=manifest, error=error)
             except BaseException as error:  # noqa: BLE001  # the thread must outlive a bug, and a panic
-                survey = Survey(manifest=manifest, error=SiltError(f"silt has a bug: {error!r}"))
+                told = error if isinstance(error, SiltError) else bug(error)
+                survey = Survey(manifest=manifest, error=told)
             if survey is not None and not self._stop.is_set():
                 self._put(survey)
             rest = max(INTERVAL, SHARE * (time.thread_time() - began))
@@ -75,9 +75,7 @@ class Scout:
             try:
                 prepared = self._work.prepare(manifest, known, began=began, asked=asked)
             except BaseException as error:  # noqa: BLE001  # the thread must outlive a bug, and a panic
-                bug = Problem(
-                    file=manifest.path, line=0, column=0, pointer="", message=f"silt has a bug: {error!r}"
-                )
-                prepared = Prepared(began=began, asked=asked, problems=(bug,))
+                problem = without_place(manifest.path, failure.sentence(bug(error)))
+                prepared = Prepared(began=began, asked=asked, problems=(problem,))
             if not self._stop.is_set():
                 self._put(prepared)

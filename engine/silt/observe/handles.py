@@ -70,6 +70,11 @@ class Handles:
         """These handles as another manifest names them; cycles under the old one go on beside."""
         return Handles(manifest, mend=self._mend, kept=self._kept)
 
+    def apart(self, manifest: Manifest) -> Handles:
+        """Handles of its own for a look that waits for no cycle and mends nothing; what it learns stays."""
+        kept = _Kept(tables=self._kept.tables, patternable=self._kept.patternable)
+        return Handles(manifest, mend=False, kept=kept)
+
     @property
     def row_bytes(self) -> dict[str, int]:
         """Arrow bytes of a row as last seen, by app: what bounds the next window."""

@@ -188,6 +188,11 @@ class StreamPlan:
         return (*(() if self.error is None else (self.error,)), *self.also)
 
     @property
+    def paths(self) -> tuple[str, ...]:
+        """The databases that it reads, by path."""
+        return tuple(dict.fromkeys(part.database.path for table in self.tables for part in table.parts))
+
+    @property
     def databases(self) -> int:
         return sum(len(table.parts) for table in self.tables)
 

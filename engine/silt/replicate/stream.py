@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from silt.errors import Bug, Contended, SchemaMoved, SiltError, Unplaced
+from silt.errors import Contended, SchemaMoved, SiltError, Unplaced, bug
 from silt.observe import Handles, look_again
 from silt.plan.build import state_of
 from silt.plan.model import Part, State, StreamPlan, TablePlan
@@ -198,14 +198,3 @@ class StreamCycle:
         if self._plan.state in ("disabled", "waiting"):
             return self._plan.state
         return "waiting" if self._tally.waiting and not self._tally.batches else "ok"
-
-
-def bug(error: Exception) -> Bug:
-    """An unexpected exception as a failure of its stream, the traceback kept as its cause."""
-    told = Bug(
-        "silt has a bug here",
-        why=f"{type(error).__name__}: {error}",
-        hint="nothing was lost; please report it with SILT_DEBUG=1's traceback",
-    )
-    told.__cause__ = error
-    return told

@@ -22,10 +22,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 from silt import target
-from silt.errors import Contended, SiltError
+from silt.errors import Contended, SiltError, bug
 from silt.manifest.model import Maintenance, Manifest, Stream
 from silt.observe import Handles, places, revealed
-from silt.replicate.stream import bug
 from silt.state import StateDir
 from silt.target import Task, last_done, open_upkeep
 
