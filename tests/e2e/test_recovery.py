@@ -35,6 +35,7 @@ streams:
 LOCK = """
 import sqlite3, sys
 c = sqlite3.connect(sys.argv[1], isolation_level=None)
+c.execute("INSERT INTO t (x) VALUES ('behind the lock')")  # a stream with nothing new does not look
 c.execute("BEGIN EXCLUSIVE")
 print("locked", flush=True)
 sys.stdin.read()
@@ -126,7 +127,6 @@ def test_a_database_that_is_locked(tmp_path):
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
             assert holder.stdout is not None
             assert holder.stdout.readline() == "locked\n"
-            (tmp_path / "silt.yaml").touch()
             told = here.log.wait("failing", stream="t")
             assert "locked" in told["error"]
             here.calm()
