@@ -225,6 +225,16 @@ def test_new_tables_and_files_are_picked_up(manifest):
     assert [line.kind for line in lines if line.fields.get("stream") in ("new", "gone")] == ["gone", "new"]
 
 
+def test_a_move_that_was_seen_under_the_manifest_before_is_heeded(manifest):
+    """A file or table that came while an edit was adopted: a survey tells it once, so nobody may drop it."""
+    work = Work(manifest, planned("old", 0.02))
+    with running(manifest, work):
+        until(lambda: "old" in work.ran)
+        assert work.refreshed == []
+        work.surveys = [Survey(manifest=replace(manifest), moved=frozenset({"s"}))]
+        until(lambda: work.refreshed == ["old"])
+
+
 def test_stream_that_leaves_and_comes_back_while_its_cycle_runs(manifest):
     """The new one waits for the old one's end, and then runs: never both, and never none."""
     gate = threading.Event()

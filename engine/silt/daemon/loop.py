@@ -239,8 +239,10 @@ class Daemon:
         match message:
             case Report():
                 self._settle(message)
-            case Survey() if message.manifest is self._running.manifest and not self._stop.is_set():
-                self._surveyed(message)
+            case Survey() if not self._stop.is_set():
+                if message.manifest is self._running.manifest:
+                    self._surveyed(message)
+                self._plan_anew(message.moved)  # by an earlier manifest, too: a move is told only once
             case Prepared() if not self._stop.is_set():
                 self._prepared(message)
 
@@ -282,7 +284,7 @@ class Daemon:
         self._adopt(running, changes, plan)
 
     def _surveyed(self, survey: Survey) -> None:
-        """Streams come and go with the sources' tables; those of a source that moved are planned anew."""
+        """Streams come and go with the sources' tables."""
         for source, database in survey.gone:
             words = f"{source}: {database} is there no more; its rows in the lake stay"
             self._emit(Line(kind="gone", text=words, level="warning", fields={"database": database}))
@@ -299,8 +301,11 @@ class Daemon:
         for name in changes.added:
             self._emit(_line("new", name, "a table that appeared"))
         self._adopt(running, changes, survey.plan)
+
+    def _plan_anew(self, moved: frozenset[str]) -> None:
+        """The streams of sources that moved; those that wait for a write, at once."""
         for name, job in self._jobs.items():
-            if job.stream.source in survey.moved:
+            if job.stream.source in moved:
                 self._again.add(name)
                 if job.stream.schedule.on_change is not None:  # nobody writes a file that was just added
                     self._timetable.hasten(name, time.monotonic())
