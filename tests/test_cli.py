@@ -39,6 +39,33 @@ def test_help_lists_every_verb_in_its_group():
     assert max(map(len, done.stdout.splitlines())) <= 100
 
 
+@pytest.mark.parametrize("columns", ["48", "80", "300"])
+def test_help_fits_the_terminal(columns):
+    """No line of the help is wider than the terminal, or than 100; every box closes."""
+    lines = silt("--help", COLUMNS=columns).stdout.splitlines()
+    boxes = [line for line in lines if line[:1] in {"╭", "│", "╰"}]
+    assert {len(line) for line in boxes} == {min(int(columns), 100)}
+    assert all(line[-1] in "╮│╯" for line in boxes)
+    assert "compared cell by cell." in " ".join(
+        silt("--help", COLUMNS=columns).stdout.replace("│", " ").split()
+    )
+
+
+def test_help_has_colours_where_they_are_wanted():
+    """FORCE_COLOR brings them, a pipe does not; the words are the same."""
+    plain, bright = silt("--help").stdout, silt("--help", FORCE_COLOR="1").stdout
+    assert "\x1b[" not in plain
+    assert "\x1b[1;36mrun " in bright
+    assert re.sub(r"\x1b\[[0-9;]*m", "", bright) == plain
+
+
+def test_help_is_drawn_with_what_the_terminal_knows():
+    """Where the output takes no box-drawing characters, boxes are of plain ones."""
+    told, _ = start("--help", PYTHONIOENCODING="latin-1").communicate(timeout=90)
+    assert "| validate " in told
+    assert "\\u" not in told
+
+
 def test_no_arguments_show_the_help():
     """`silt` alone is a question, not a mistake."""
     done = silt()
@@ -67,6 +94,7 @@ def test_help_loads_nothing_heavy():
     code = (
         "import sys\nfrom silt.cli.app import run\nassert run(['--help']) == 0\n"
         "heavy = {'pyarrow', 'deltalake', 'sqlalchemy', 'jsonschema', 'yaml', 'ruamel', 'structlog'}\n"
+        "heavy |= {'rich', 'pygments', 'markdown_it'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment())

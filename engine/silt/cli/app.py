@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
@@ -26,6 +27,7 @@ from silt.cli import (
     validate,
 )
 from silt.cli import run as run_verb
+from silt.cli.overview import Overview
 from silt.cli.signals import Interrupted, raise_on_signals
 from silt.errors import SiltError
 
@@ -50,6 +52,7 @@ incrementally and exactly once, as one YAML manifest says. Start here:
 
 app: Final = typer.Typer(
     name="silt",
+    cls=Overview,
     help=ABOUT,
     rich_markup_mode="rich",
     add_completion=False,
@@ -108,7 +111,8 @@ def run(arguments: Sequence[str]) -> int:
 def _carry_out(arguments: list[str]) -> int:
     command: Any = typer.main.get_command(app)
     try:
-        code = command.main(args=arguments, prog_name="silt", standalone_mode=False)
+        coloured = console.colourful(sys.stdout)
+        code = command.main(args=arguments, prog_name="silt", standalone_mode=False, color=coloured)
     except failures.Misuse as error:
         return failures.misused(error)
     except typer.Abort:
