@@ -20,6 +20,7 @@ from silt.errors import Held, RetryLater
 from silt.manifest.model import Manifest, Schedule, Source, Stream, Target
 from silt.plan.model import Plan, StreamPlan
 from silt.replicate.model import RunResult, StreamResult
+from silt.replicate.round import Round
 from silt.state import StateDir, StreamStatus
 
 LOCKED = RetryLater("the database is locked", hint="close it there")
@@ -210,6 +211,27 @@ def test_failing_stream_is_looked_at_again_and_its_return_is_told(manifest):
     assert "7 rows caught up" in lines[2].text
 
 
+def test_a_cycle_that_gave_way_goes_on_at_once(manifest):
+    """Its next turn does not wait for the schedule, nor plan anew, and until its end it is behind."""
+    work = Work(manifest, planned("a", 3600.0))
+    turns = [result("a"), *[result("a", rows=10, batches=1, rest=Round())] * 3]
+    behind, state = [], StateDir(manifest.state_dir, manifest="m", node="n")
+
+    def answer(job, stop):
+        until(lambda: state.read() is not None)
+        behind.append([s.caught_up for s in state.read().streams])
+        return turns.pop() if turns else result("a")
+
+    work.answer = answer
+    with running(manifest, work):
+        until(lambda: not turns)
+        until(lambda: state.read().streams[0].caught_up is not None)
+    assert work.ran == ["a"] * 4
+    assert work.refreshed == []
+    assert behind == [[None]] * 4
+    assert state.read().streams[0].rows == 30
+
+
 def test_new_tables_and_files_are_picked_up(manifest):
     """When the sources changed the daemon looks again: new streams run, streams that are gone do not."""
     work = Work(manifest, planned("old", 0.02), planned("gone", 0.02))
@@ -348,6 +370,37 @@ def test_ledger_remembers_since_when_a_stream_is_behind():
         status = ledger.streams["a"]
         moments.append((status.ahead_since, status.failing_since, status.tries, status.caught_up))
     assert moments == [(9.0, 9.0, 1, None), (9.0, 9.0, 2, None), (None, None, 0, 29.0)]
+
+
+def test_a_bulk_load_that_takes_turns_is_behind_until_its_end():
+    """Its lag is counted from its first turn, and ends with its last."""
+    ledger = Ledger({"a": StreamStatus(name="a", state="ok", caught_up=5.0)})
+    for began, rest in ((10.0, Round()), (20.0, Round())):
+        ledger.started("a")
+        ledger.ended(result("a", rows=3, rest=rest), began=began, now=began + 2, next_in=0.0)
+        assert (ledger.streams["a"].caught_up, ledger.streams["a"].ahead_since) == (5.0, 10.0)
+    ledger.started("a")
+    ledger.ended(result("a", rows=3), began=30.0, now=32.0, next_in=60.0)
+    assert (ledger.streams["a"].caught_up, ledger.streams["a"].ahead_since) == (30.0, None)
+    assert ledger.streams["a"].rows == 9
+
+
+def test_a_turn_of_a_stream_that_failed_decides_nothing():
+    """What failed may not have been visited again: it is back when the whole cycle was ok, and said once."""
+    ledger = Ledger({"a": StreamStatus(name="a", state="ok")})
+
+    def ended(**changes):
+        ledger.started("a")
+        line = ledger.ended(result("a", **changes), began=10.0, now=12.0, next_in=1.0)
+        return line.kind if line is not None else None, ledger.streams["a"].state, ledger.streams["a"].tries
+
+    assert ended(state="failing", error=LOCKED) == ("failing", "failing", 1)
+    assert ended(rest=Round()) == (None, "failing", 1)
+    assert ended(state="failing", error=LOCKED, rest=Round()) == (None, "failing", 1)
+    assert ended(state="failing", error=LOCKED) == ("failing", "failing", 2)
+    assert ended(rest=Round(), rows=5) == (None, "failing", 2)
+    assert ended(rows=4) == ("ok", "ok", 0)
+    assert ledger.streams["a"].rows == 9
 
 
 def test_run_once_keeps_what_was_known_of_other_streams(tmp_path, manifest):

@@ -235,3 +235,33 @@ def test_a_change_of_another_schedule_wakes_nobody():
     timetable.touch("a", 10.0)
     timetable.touch("gone", 10.0)
     assert timetable.next() == before
+
+
+def test_a_turn_that_gave_way_is_due_at_once():
+    """Whatever its schedule; what changed since its first turn is read once it has come to its end."""
+    timetable = quiet()
+    timetable.touch("a", 10.0)
+    assert timetable.take(10.2) == ("a",)
+    timetable.touch("a", 10.3)  # a database that this cycle has visited already, perhaps
+    assert timetable.gave_way("a", 10.9) == 10.9
+    assert timetable.take(10.9) == ("a",)
+    timetable.began("a")
+    assert timetable.done("a", 11.0, failed=False) == pytest.approx(11.2)
+    assert timetable.take(11.3) == ("a",)
+    assert (timetable.done("a", 11.4, failed=False) or 0) > 100
+
+
+def test_turns_of_a_failing_cycle_keep_its_back_off():
+    """The tries are counted by cycles: a turn is neither a failure nor a success."""
+    timetable = quiet()
+    waits = []
+    for now in (1000.0, 2000.0, 3000.0, 4000.0):
+        timetable.hasten("a", now)
+        assert timetable.take(now) == ("a",)
+        timetable.gave_way("a", now)
+        assert timetable.take(now) == ("a",)
+        waits.append((timetable.done("a", now, failed=True) or 0) - now)
+    assert waits == sorted(waits)
+    assert waits[-1] > 4 * waits[0]
+    timetable.remove("a")
+    assert timetable.gave_way("a", 9000.0) is None

@@ -65,7 +65,10 @@ def _status(
     result: StreamResult, before: StreamStatus, *, began: float, now: float, due: float
 ) -> StreamStatus:
     bad = result.state in ("failing", "held")
+    behind = bad or result.stopped
     error = result.error
+    if result.stopped and not bad and before.failing_since is not None:
+        return _undecided(result, before, now=now, due=due)
     return StreamStatus(
         name=result.name,
         state="ok" if result.state == "running" else result.state,
@@ -73,14 +76,26 @@ def _status(
         version=result.version if result.version is not None else before.version,
         finished=now,
         committed=now if result.rows else before.committed,
-        caught_up=before.caught_up if bad else began,
-        ahead_since=(before.ahead_since or began) if bad else None,
+        caught_up=before.caught_up if behind else began,
+        ahead_since=(before.ahead_since or began) if behind else None,
         next=due,
-        tries=before.tries + 1 if bad else 0,
+        tries=before.tries + (not result.stopped) if bad else 0,
         failing_since=(before.failing_since or began) if bad else None,
         error=failure.located(error, result.place) if error else None,
         hint=error.hint or None if error else None,
         notes=result.notes if result.state == "waiting" else (),
+    )
+
+
+def _undecided(result: StreamResult, before: StreamStatus, *, now: float, due: float) -> StreamStatus:
+    """A turn of a stream that failed: what failed may not have been visited again yet."""
+    return replace(
+        before,
+        rows=before.rows + result.rows,
+        version=result.version if result.version is not None else before.version,
+        finished=now,
+        committed=now if result.rows else before.committed,
+        next=due,
     )
 
 
@@ -108,7 +123,8 @@ def _is_news(before: StreamStatus, after: StreamStatus) -> bool:
     """A new failure is; the same one only at its 2nd, 4th, 8th ... try, and a hold once."""
     if (before.error, before.failing_since is None) != (after.error, False):
         return True
-    return after.state == "failing" and after.tries & (after.tries - 1) == 0
+    again = after.tries != before.tries
+    return again and after.state == "failing" and after.tries & (after.tries - 1) == 0
 
 
 def _bad_news(after: StreamStatus, next_in: float) -> Line:

@@ -254,15 +254,16 @@ class Daemon:
         error = result.error
         self._turns.done(name, trouble=isinstance(error, RetryLater))
         now = time.monotonic()
-        if result.stopped and not self._stop.is_set():
-            self._timetable.hasten(name, now)
-        due = self._timetable.done(name, now, failed=result.state == "failing")
+        if result.stopped:
+            due = self._timetable.gave_way(name, now)
+        else:
+            due = self._timetable.done(name, now, failed=result.state == "failing")
         if due is None:
             return
         self._note_plan(report.job)
         if result.state != "held" and self._jobs[name].stream == report.job.stream:
             self._accept(report.job)
-        if result.state != "ok" and not report.quiet:
+        if result.state != "ok" and not report.quiet and not result.stopped:
             self._again.add(name)  # what stops it may be in the plan: the next try looks again
         line = self._ledger.ended(
             result,

@@ -13,6 +13,7 @@ from silt.manifest.model import Manifest, Problem, Source, Stream
 from silt.observe.pulse import Beat, stamp, stamps
 from silt.plan.model import Plan, StreamPlan, TablePlan
 from silt.replicate.model import Listener, Stopping, StreamResult
+from silt.replicate.round import Round
 from silt.report.problems import problem_of
 
 if TYPE_CHECKING:
@@ -39,6 +40,20 @@ class _Rest:
         return all(beat.is_same(self.beats[path]) for path, beat in _beats(plan, handles).items())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Begun:
+    """A round that a turn's end cut short: of which stream and tables, and what was seen at its start."""
+
+    round: Round
+    stream: Stream
+    tables: tuple[TablePlan, ...]
+    beats: Mapping[str, Beat]
+
+    def since(self, plan: StreamPlan) -> Mapping[str, Beat]:
+        """What was seen at the start, if it was of the same tables; nothing rests on a round that is not."""
+        return self.beats if plan.tables is self.tables else {}
+
+
 class Replication:
     """The real `Work`: observes and replicates through handles that live as long as the daemon.
 
@@ -55,6 +70,7 @@ class Replication:
         self._files: dict[str, object] = {}
         self._databases: dict[tuple[str, str], dict[str, int | None]] = {}
         self._rests: dict[str, _Rest] = {}
+        self._begun: dict[str, _Begun] = {}
 
     # --- which streams there are ---
 
@@ -153,30 +169,34 @@ class Replication:
 
         began = time.time()
         handles = self._handles.under(job.manifest)
-        rest = self._rests.get(job.stream.name)
+        rest, begun = self._rests.get(job.stream.name), self._resumed(job.stream)
         plan = job.plan
         if plan is not None and rest is not None and not again and rest.holds(plan, handles):
             return Report(job=job, result=_nothing(plan), began=began, quiet=True)
         if plan is None or again:
             plan = observe.look_again(plan or _unplanned(job.stream), handles)
-        beats = _beats(plan, handles)
-        result = StreamCycle(plan, handles, listen=self._listen, stop=stop).run()
-        self._rest(job.stream.name, result, plan, beats, handles)
+        beats = _beats(plan, handles) if begun is None else begun.since(plan)
+        to_go = begun.round if begun is not None else None
+        result = StreamCycle(plan, handles, listen=self._listen, stop=stop, begun=to_go).run()
+        self._remember(result, plan, beats, handles)
         job = job if plan is job.plan else replace(job, plan=plan)
         return Report(job=job, result=result, began=began, pending_rows=_pending(plan, result, handles))
 
-    def _rest(
-        self,
-        name: str,
-        result: StreamResult,
-        plan: StreamPlan,
-        beats: Mapping[str, Beat],
-        handles: Handles,
+    def _resumed(self, stream: Stream) -> _Begun | None:
+        """The round that the turn before began; an edit of the stream begins another."""
+        begun = self._begun.pop(stream.name, None)
+        return begun if begun is not None and begun.stream == stream else None
+
+    def _remember(
+        self, result: StreamResult, plan: StreamPlan, beats: Mapping[str, Beat], handles: Handles
     ) -> None:
-        if result.settled and beats:
-            self._rests[name] = _Rest(tables=plan.tables, beats=beats, lakes=_lakes(plan, handles))
-        else:
-            self._rests.pop(name, None)
+        """For the next turn, where the round goes on or what is at rest; `beats` are of the round's start."""
+        name, stream, tables = plan.stream.name, plan.stream, plan.tables
+        self._rests.pop(name, None)
+        if result.rest is not None:
+            self._begun[name] = _Begun(round=result.rest, stream=stream, tables=tables, beats=beats)
+        elif result.settled and beats:
+            self._rests[name] = _Rest(tables=tables, beats=beats, lakes=_lakes(plan, handles))
 
 
 def _pending(plan: StreamPlan, result: StreamResult, handles: Handles) -> int | None:

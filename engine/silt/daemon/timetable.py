@@ -21,7 +21,7 @@ class _Slot:
     """A stream's place in the timetable: `slot` is its next moment on the grid, before jitter.
 
     `changed` is when its source was first seen changed and nothing has read it since; `hurried` that it is to
-    run again at once.
+    run again at once; `midway` that its turn ended before its cycle did.
     """
 
     schedule: Schedule
@@ -31,6 +31,7 @@ class _Slot:
     running: bool = False
     changed: float | None = None
     hurried: bool = False
+    midway: bool = False
 
 
 class Timetable:
@@ -102,7 +103,8 @@ class Timetable:
             due, name = heapq.heappop(self._heap)
             if self._valid(due, name):
                 slot = self._slots[name]
-                slot.running, slot.changed, slot.hurried = True, None, False
+                slot.running, slot.hurried = True, False
+                slot.changed = slot.changed if slot.midway else None
                 taken.append(name)
         return tuple(taken)
 
@@ -111,16 +113,29 @@ class Timetable:
         slot = self._slots.get(name)
         if slot is None:
             return None
-        slot.running = False
+        slot.running = slot.midway = False
         slot.tries = slot.tries + 1 if failed else 0
         due = self._after_failure(slot, now) if failed else self._next(slot, now)
         self._set(name, slot, now if slot.hurried else due)
         return slot.due
 
+    def gave_way(self, name: str, now: float) -> float | None:
+        """The turn of `name` ended before its cycle did: it is due again at once (None: it was removed)."""
+        slot = self._slots.get(name)
+        if slot is None:
+            return None
+        slot.running, slot.midway = False, True
+        self._set(name, slot, now)
+        return now
+
     def began(self, name: str) -> None:
-        """The cycle of `name` gets its worker: what changes from now on is for the next one."""
-        if name in self._slots:
-            self._slots[name].changed = None
+        """The cycle of `name` gets its worker: what changes from now on is for the next one.
+
+        Where it goes on midway, what changed since its first turn may not be read.
+        """
+        slot = self._slots.get(name)
+        if slot is not None and not slot.midway:
+            slot.changed = None
 
     def next(self) -> float | None:
         """The moment at which something is due, None where everything runs or nothing is there."""

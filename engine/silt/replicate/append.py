@@ -83,11 +83,14 @@ class AppendCycle(Cycle):
     def _advance(self, part: Part) -> None:
         goal: Key | None = None
         large: bool | None = None
-        while not self._is_stopped():
+        while True:
             look = self._step(part, goal, paired=large)
             if look is None or look.window.last:
                 return
             self._flush()
+            if self._is_stopped():
+                self._tally.midway = part.app
+                return
             begun = goal is None or isinstance(look.verdict, Restart)
             goal = look.evidence.high if begun else goal
             large = parallel(look.rows, self._handles.row_bytes.get(part.app, 1))
@@ -361,7 +364,7 @@ class AppendCycle(Cycle):
         self._listen(
             Committed(
                 stream=self._stream.name,
-                into=self._stream.into,
+                into=self._stream.path_for(drafts[0].part.database.name),
                 rows=rows,
                 databases=len(drafts),
                 version=version,

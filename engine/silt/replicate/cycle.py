@@ -14,7 +14,7 @@ from silt.replicate.tally import Tally
 
 
 class Cycle(ABC):
-    """One pass over one table; `run` returns when every database had its turn, or `stop` is set."""
+    """One pass over one table: every database is visited, or as many as there is time for, at least one."""
 
     def __init__(
         self,
@@ -39,18 +39,21 @@ class Cycle(ABC):
         self._tally = tally
 
     def run(self) -> None:
-        for part in self._parts:
-            if self._is_stopped():
-                break
+        for number, part in enumerate(self._parts, 1):
             self._run_part(part)
+            rest = [other.app for other in self._parts[number:]]
+            if self._tally.stopped or (rest and self._is_stopped()):
+                self._tally.leave(rest, midway=self._tally.midway)
+                break
         self._finish()
 
     def _is_stopped(self) -> bool:
-        """Whether to leave the rest for the next cycle; asked only where something is left."""
-        if not self._stop.is_set():
-            return False
-        self._tally.stopped = True
-        return True
+        """Whether to leave the rest for the next turn; asked only where something was done and some is left.
+
+        So each turn comes further, however long it took to begin.
+        """
+        self._tally.stopped = self._stop.is_set()
+        return self._tally.stopped
 
     def _run_part(self, part: Part) -> None:
         """One database's failure stops no other; losing a race is for the caller to try again."""

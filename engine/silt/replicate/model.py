@@ -12,6 +12,7 @@ from typing import Protocol, TypeAlias
 from silt.errors import SiltError
 from silt.manifest.model import Place
 from silt.plan.model import State
+from silt.replicate.round import Round
 
 
 class Stopping(Protocol):
@@ -85,8 +86,8 @@ class StreamResult:
     `into` is the path under the target's URI (the template where there are several tables);
     `version` the Delta version after the cycle (the highest of several); `position` maps each
     database to its key.  `rows` counts rows written, `misfits` values in them that were rescued, `batches`
-    commits.  `stopped`: it was told to stop
-    before its end, and may have left rows pending.  `settled`: nothing but a write to the source, or to the
+    commits.  `rest`: it was told to stop before its end, and the next turn goes on after what was
+    visited; such a cycle may have left rows pending.  `settled`: nothing but a write to the source, or to the
     table, can give the next cycle anything to do.  `place`: where the setting that `error` is about stands.
     """
 
@@ -104,8 +105,13 @@ class StreamResult:
     notes: tuple[str, ...] = ()
     error: SiltError | None = None
     place: Place | None = None
-    stopped: bool = False
+    rest: Round | None = None
     settled: bool = False
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it ended before its end."""
+        return self.rest is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

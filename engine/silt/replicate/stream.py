@@ -17,6 +17,7 @@ from silt.replicate.cycle import Cycle
 from silt.replicate.ledger import Ledger, shown
 from silt.replicate.model import Finished, Listener, Noted, Retrying, Started, Stopping, StreamResult
 from silt.replicate.overwrite import OverwriteCycle
+from silt.replicate.round import Round, Visit
 from silt.replicate.tally import Tally
 from silt.source.condition import follows_clock
 from silt.source.rescue import sentences
@@ -29,7 +30,10 @@ PLANS = 5
 
 
 class StreamCycle:
-    """Carries out one `StreamPlan`; never raises for what belongs to the stream alone."""
+    """Carries out one `StreamPlan`; never raises for what belongs to the stream alone.
+
+    `begun` is the round that it goes on with: what its turns visited is not visited again.
+    """
 
     def __init__(
         self,
@@ -39,13 +43,14 @@ class StreamCycle:
         listen: Listener,
         stop: Stopping,
         clock: Callable[[], float] = time.time,
+        begun: Round | None = None,
     ) -> None:
         self._plan = plan
         self._handles = handles
         self._listen = listen
         self._stop = stop
         self._clock = clock
-        self._tally = Tally()
+        self._tally = Tally(round=begun or Round())
         self._positions: dict[str, list[object]] = {}
         self._version: int | None = None
 
@@ -69,37 +74,37 @@ class StreamCycle:
         return None
 
     def _try_tables(self, *, last: bool) -> None:
-        errors: list[SiltError] = [self._plan.error] if self._plan.error else []
-        for table in self._plan.tables:
-            if self._stop.is_set():
+        for visit in self._tally.round.visits(self._plan.tables):
+            if self._tally.stopped or self._stop.is_set():
                 self._tally.stopped = True
                 break
             try:
-                self._run_table(table)
+                self._run_table(visit)
             except SchemaMoved as error:
                 if not last:
                     raise
-                errors.append(error)
+                self._tally.errors.append(error)
             except SiltError as error:
-                errors.append(error)
+                self._tally.errors.append(error)
             except Exception as error:  # noqa: BLE001  # one stream's failure stops no other, not even a bug's
-                errors.append(bug(error))
-        self._tally.errors.extend(errors)
+                self._tally.errors.append(bug(error))
+            self._tally.stands(part.app for part in visit.parts)
 
     def _plan_anew(self) -> None:
         self._plan = look_again(self._plan, self._handles)
 
-    def _run_table(self, table: TablePlan) -> None:
+    def _run_table(self, visit: Visit) -> None:
         for attempt in range(1, TRIES + 1):
             try:
-                return self._try_table(table)
+                return self._try_table(visit.table, visit.parts)
             except SchemaMoved:
                 raise
             except Contended as error:
                 if attempt == TRIES:
                     raise
-                if self._stop.is_set():  # a lost race is no failure: the next cycle tries again
-                    self._tally.stopped = True
+                if self._stop.is_set():  # a lost race is no failure: the next turn tries again
+                    self._tally.another_try()
+                    self._tally.leave(part.app for part in visit.parts)
                     return None
                 if isinstance(error, Unplaced):
                     self._tally.another_try()  # nobody was in the way
@@ -114,7 +119,7 @@ class StreamCycle:
         self._tally.another_try()
         self._stop.wait(seconds)
 
-    def _try_table(self, table: TablePlan) -> None:
+    def _try_table(self, table: TablePlan, parts: tuple[Part, ...]) -> None:
         at = self._handles.manifest.target(table.target)
         with self._handles.lake(at, table.into) as lake:
             ledger = Ledger(
@@ -129,8 +134,9 @@ class StreamCycle:
             ledger.open()
             self._note(ledger.notes)
             try:
-                self._tally.errors.extend(ledger.unclaimed.values())
-                self._cycle(tuple(p for p in table.parts if p.app not in ledger.unclaimed), ledger)
+                unclaimed = ledger.unclaimed
+                self._tally.errors.extend(unclaimed[p.app] for p in parts if p.app in unclaimed)
+                self._cycle(tuple(p for p in parts if p.app not in unclaimed), ledger)
             finally:
                 with suppress(SiltError):  # it only tells where the table stands
                     self._remember(table, ledger)
@@ -165,7 +171,7 @@ class StreamCycle:
 
     def _result(self, seconds: float) -> StreamResult:
         stream, tally = self._plan.stream, self._tally
-        error = tally.worst()
+        error = tally.worst(self._plan.error)
         return StreamResult(
             name=stream.name,
             table=stream.table,
@@ -178,16 +184,21 @@ class StreamCycle:
             version=self._version,
             position=self._positions,
             seconds=seconds,
-            notes=(*self._plan.notes, *tally.notes, *sentences(tally.misfits, tally.rows), *tally.waiting),
+            notes=(
+                *self._plan.notes,
+                *tally.notes,
+                *sentences(tally.misfits, tally.rows),
+                *tally.round.waiting,
+            ),
             error=error,
             place=stream.place_of(error),
-            stopped=self._tally.stopped,
+            rest=tally.round if tally.stopped else None,
             settled=self._settled(error),
         )
 
     def _settled(self, error: SiltError | None) -> bool:
         """Whether the clock alone gives the next cycle nothing to do, so that it need not look."""
-        if error is not None or self._tally.stopped or self._tally.deferred:
+        if error is not None or self._tally.stopped or self._tally.round.deferred:
             return False
         stream = self._plan.stream
         return stream.aggregate is None and not follows_clock(stream.where)
@@ -197,4 +208,4 @@ class StreamCycle:
             return state_of(error)
         if self._plan.state in ("disabled", "waiting"):
             return self._plan.state
-        return "waiting" if self._tally.waiting and not self._tally.batches else "ok"
+        return "waiting" if self._tally.round.waiting and not self._tally.batches else "ok"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from silt.errors import Held, SiltError
+from silt.replicate.round import Round
 from silt.source.rescue import Misfits, counted
 
 if TYPE_CHECKING:
@@ -34,8 +35,13 @@ class Meter:
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of commits that stand; errors and waits of single databases, which stop no other."""
+    """Counts of commits that stand; errors and waits of single databases, which stop no other.
 
+    A pass visits the databases of one table: `errors`, `waiting`, `deferred`, `left` and `midway` are what
+    the one under way found, and `round` what those before it did.
+    """
+
+    round: Round = field(default_factory=Round)
     rows: int = 0
     misfits: Misfits = field(default_factory=Misfits)
     batches: int = 0
@@ -43,10 +49,14 @@ class Tally:
     waiting: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     errors: list[SiltError] = field(default_factory=list)
-    stopped: bool = False
-    """It was told to stop, and left something undone."""
     deferred: bool = False
     """Rows wait for the clock: they lie in the future."""
+    stopped: bool = False
+    """It was told to stop, and left something undone."""
+    left: frozenset[str] = frozenset()
+    """The databases that a pass did not come to, by app."""
+    midway: str | None = None
+    """The one that it left before its end."""
 
     def commit(self, databases: Iterable[str], rows: int, misfits: Misfits) -> None:
         self.rows += rows
@@ -61,13 +71,35 @@ class Tally:
         self.notes.append(text)
         return True
 
-    def worst(self) -> SiltError | None:
-        """The error to show: a hold, which needs a person, before a failure."""
-        held = (error for error in self.errors if isinstance(error, Held))
-        return next(held, self.errors[0] if self.errors else None)
+    def worst(self, planned: SiltError | None) -> SiltError | None:
+        """The error to show, of those met and the plan's: a hold, which needs a person, first."""
+        errors = (*self.round.errors, *(() if planned is None else (planned,)))
+        held = (error for error in errors if isinstance(error, Held))
+        return next(held, errors[0] if errors else None)
+
+    def leave(self, apps: Iterable[str], *, midway: str | None = None) -> None:
+        """The pass ends before these databases, and before the end of `midway`."""
+        self.stopped = True
+        self.left = frozenset(apps)
+        self.midway = midway
 
     def another_try(self) -> None:
-        """Forget what the tables will be asked again; what was committed stays counted."""
-        self.deferred = False
+        """Forget what the pass found: it is made again; what was committed stays counted."""
+        self.deferred = self.stopped = False
+        self.left, self.midway = frozenset(), None
         self.waiting.clear()
         self.errors.clear()
+
+    def stands(self, visited: Iterable[str]) -> None:
+        """The pass over these databases stands, and the next one begins."""
+        missed = self.left if self.midway is None else self.left | {self.midway}
+        before, stopped = self.round, self.stopped
+        self.round = Round(
+            done=before.done | (frozenset(visited) - missed),
+            later=self.midway if self.midway is not None else before.later,
+            errors=(*before.errors, *self.errors),
+            waiting=(*before.waiting, *self.waiting),
+            deferred=before.deferred or self.deferred,
+        )
+        self.another_try()
+        self.stopped = stopped
