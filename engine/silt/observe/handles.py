@@ -13,7 +13,7 @@ from silt import target
 from silt.errors import Secret, SiltError
 from silt.manifest.model import Manifest, Source, Target
 from silt.observe import memory
-from silt.observe.pulse import Pulse
+from silt.observe.pulse import FileStamp, Pulse, stamp, stamps
 from silt.shapes import Table
 from silt.source.open import Connection, connect
 
@@ -41,12 +41,34 @@ class Lake:
             self.synced = self.table.version
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Idle:
+    """A connection that nobody uses; `seen` is its file's stamp before its last user read a page."""
+
+    connection: Connection
+    seen: FileStamp | None
+
+    def is_current(self) -> bool:
+        """Whether its path still names its file, and what it keeps of that file's pages is still true.
+
+        A resident connection would see a deleted file for ever (FACTS, positions), and takes its pages for
+        true as long as the file's change counter is the same: another database that was copied over it may
+        have that one.  Beside a -wal it is the checkpoints that write to the file, and SQLite that tells.
+        """
+        try:
+            self.connection.check_same_file()
+        except SiltError:
+            return False
+        file, wal, _ = stamps(self.connection.path)
+        return file == self.seen or wal is not None
+
+
 @dataclass(slots=True)
 class _Kept:
     """What outlives an edit of the manifest: connections by path, tables by URI, and what was learned."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
-    idle: dict[str, list[Connection]] = field(default_factory=dict)
+    idle: dict[str, list[_Idle]] = field(default_factory=dict)
     lakes: dict[str, Lake] = field(default_factory=dict)
     pulse: Pulse = field(default_factory=Pulse)
     row_bytes: dict[str, int] = field(default_factory=dict)
@@ -108,8 +130,8 @@ class Handles:
             self._kept.idle.clear()
             self._kept.lakes.clear()
         self._kept.pulse.close()
-        for connection in idle:
-            connection.close()
+        for each in idle:
+            each.connection.close()
 
     @contextmanager
     def connection(self, origin: Source, path: str) -> Iterator[Connection]:
@@ -119,28 +141,31 @@ class Handles:
         )
         try:
             connection.check_same_file()
+            seen = stamp(path)
             yield connection
         except BaseException:
             connection.close()
             raise
-        self._give(path, connection)
+        self._give(path, _Idle(connection=connection, seen=seen))
 
     def _take(self, path: str) -> Connection | None:
-        """An idle connection whose file is still the one that the path names."""
+        """An idle connection to the file that the path names, if there is one."""
         while True:
             with self._kept.lock:
-                idle = self._kept.idle.get(path)
-                connection = idle.pop() if idle else None
-            if connection is None or _is_current(connection):
-                return connection
-            connection.close()
+                some = self._kept.idle.get(path)
+                idle = some.pop() if some else None
+            if idle is None:
+                return None
+            if idle.is_current():
+                return idle.connection
+            idle.connection.close()
 
-    def _give(self, path: str, connection: Connection) -> None:
+    def _give(self, path: str, idle: _Idle) -> None:
         with self._kept.lock:
             if sum(map(len, self._kept.idle.values())) < MAX_IDLE_CONNECTIONS:
-                self._kept.idle.setdefault(path, []).append(connection)
+                self._kept.idle.setdefault(path, []).append(idle)
                 return
-        connection.close()
+        idle.connection.close()
 
     def uri(self, at: Target, into: str) -> str:
         return f"{at.uri.rstrip('/')}/{into}"
@@ -185,15 +210,6 @@ class Handles:
             if lake is None or lake.options != options:
                 lake = self._kept.lakes[uri] = Lake(uri=uri, options=options)
             return lake
-
-
-def _is_current(connection: Connection) -> bool:
-    """A resident connection would see a deleted file for ever (FACTS, positions)."""
-    try:
-        connection.check_same_file()
-    except SiltError:
-        return False
-    return True
 
 
 def revealed(at: Target) -> dict[str, str]:
