@@ -57,10 +57,10 @@ class Work:
         all_streams = tuple(p.stream for p in self.streams)
         return Plan(manifest=self.made, streams=tuple(self.streams), all_streams=all_streams)
 
-    def survey(self, manifest: Manifest, known) -> Survey | None:
+    def survey(self, running) -> Survey | None:
         return self.surveys.pop() if self.surveys else None
 
-    def prepare(self, manifest: Manifest, known, *, began: float, asked: bool) -> Prepared:
+    def prepare(self, running, *, began: float, asked: bool) -> Prepared:
         return replace(self.prepared.pop(), began=began, asked=asked)
 
     def cycle(self, job: Job, stop, *, again: bool) -> Report:

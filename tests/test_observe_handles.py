@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 from kit import Site, sql
+from sqlalchemy import text
 
 from silt import manifest as manifests
 from silt.observe import Handles
@@ -80,8 +79,8 @@ def test_writes_beside_a_wal_open_no_new_connection(handles, tmp_path):
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         one = read(handles, path)
-        stamp = os.stat(path).st_mtime_ns
+        stamp = path.stat().st_mtime_ns
         sql(path, "PRAGMA wal_checkpoint(PASSIVE)")
-        assert os.stat(path).st_mtime_ns != stamp
+        assert path.stat().st_mtime_ns != stamp
         assert read(handles, path) == one
         holder.communicate("")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Protocol
 
 from silt.errors import Held, SiltError
+from silt.manifest.diff import Running
 from silt.manifest.model import Manifest, Problem, Stream
 from silt.plan.model import Plan, StreamPlan
 from silt.replicate.model import Stopping, StreamResult
@@ -81,16 +82,14 @@ class Work(Protocol):
     def look(self, manifest: Manifest) -> Plan:
         """Look at every source and table, before anything runs."""
 
-    def survey(self, manifest: Manifest, known: Mapping[str, Stream]) -> Survey | None:
+    def survey(self, running: Running) -> Survey | None:
         """Look at what changed in the sources since the last time; None where nothing did.
 
         In a thread of its own, about once a second.
         """
 
-    def prepare(
-        self, manifest: Manifest, known: Mapping[str, Stream], *, began: float, asked: bool
-    ) -> Prepared:
-        """Read `manifest` anew, and plan what it adds to or changes of `known`; in a thread of its own."""
+    def prepare(self, running: Running, *, began: float, asked: bool) -> Prepared:
+        """Read the manifest of `running` anew, and plan what it adds or changes; in a thread of its own."""
 
     def cycle(self, job: Job, stop: Stopping, *, again: bool) -> Report:
         """One cycle of one stream, by a worker, planned anew where `again` asks for it or it has no plan."""

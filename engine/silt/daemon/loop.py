@@ -91,7 +91,7 @@ class Daemon:
         self._scout = Scout(work, self._inbox.put)
         self._started = time.time()
         self._written = self._drained = 0.0
-        self._warned = ""
+        self._warned = self._blind = ""
         self._is_ready = self.is_quiet = False
         self._systemd = Notify()
         self.reloaded: Callable[[Receipt], None] = lambda _: None
@@ -289,7 +289,10 @@ class Daemon:
         for source, database in survey.gone:
             words = f"{source}: {database} is there no more; its rows in the lake stay"
             self._emit(Line(kind="gone", text=words, level="warning", fields={"database": database}))
-        if survey.error is not None:
+        if survey.error is None:
+            self._blind = ""
+        elif (told := str(survey.error)) != self._blind:
+            self._blind = told
             words = f"cannot look at the sources again: {failure.sentence(survey.error)}"
             fields = dict(failure.data(survey.error))
             self._emit(Line(kind="failing", text=words, level="error", fields=fields))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from silt.daemon.job import Job, Prepared, Report, Survey, without_place
 from silt.errors import SiltError, UserError
+from silt.manifest.diff import Running, unknown
 from silt.manifest.model import Manifest, Problem, Source, Stream
 from silt.observe.pulse import Beat, stamp, stamps
 from silt.plan.model import Plan, StreamPlan, TablePlan
@@ -81,45 +82,51 @@ class Replication:
         self._surveyed = manifest
         return self._selected(observe.look(manifest, self._handles.under(manifest), select=self._select))
 
-    def survey(self, manifest: Manifest, known: Mapping[str, Stream]) -> Survey | None:
-        before = self._databases
+    def survey(self, running: Running) -> Survey | None:
+        manifest, shapes, before = running.manifest, self._sources, self._databases
         moved = self._moved(manifest)
         if not moved and manifest is self._surveyed:
             return None  # a new manifest may have been read before what was seen last
-        self._surveyed = manifest
         gone = tuple(
             (name, path)
             for (name, pattern), versions in before.items()
             for path in sorted(versions.keys() - self._databases.get((name, pattern), versions).keys())
         )
-        plan = self._planned(manifest, known)
+        try:
+            plan = self._planned(manifest, running)
+        except BaseException:
+            self._sources, self._databases = shapes, before  # the next look finds it moved again
+            self._files.clear()
+            raise
+        self._surveyed = manifest
         return Survey(manifest=manifest, plan=plan, moved=frozenset(moved), gone=gone)
 
-    def prepare(
-        self, manifest: Manifest, known: Mapping[str, Stream], *, began: float, asked: bool
-    ) -> Prepared:
+    def prepare(self, running: Running, *, began: float, asked: bool) -> Prepared:
         from silt import manifest as manifests
 
+        path = running.manifest.path
         digest = plan = None
         try:
-            texts = manifests.texts(manifest.path)
+            texts = manifests.texts(path)
             digest = manifests.digest(texts)
-            new = manifests.load(manifest.path, texts, open_secrets=True)
-            plan = self._planned(new, known)
-            problems = _problems(plan)
+            new = manifests.load(path, texts, open_secrets=True)
+            plan = self._planned(new, running)
+            problems = _problems(plan, running.manifest)
         except manifests.ManifestInvalid as error:
             problems = error.problems
         except (SiltError, OSError) as error:
-            problems = (without_place(manifest.path, f"cannot be read: {error}"),)
+            problems = (without_place(path, f"cannot be read: {error}"),)
         plan = None if problems else plan
         return Prepared(began=began, asked=asked, digest=digest, plan=plan, problems=problems)
 
-    def _planned(self, manifest: Manifest, known: Mapping[str, Stream]) -> Plan:
-        """All streams, with plans of those that `known` has not: by handles that no cycle has to wait for."""
+    def _planned(self, manifest: Manifest, running: Running) -> Plan:
+        """All streams, with plans of those that do not run yet: by handles that no cycle has to wait for."""
         from silt import observe
 
+        is_unknown = unknown(running, manifest)
+
         def wanted(stream: Stream) -> bool:
-            return self._select(stream) and known.get(stream.name) != stream
+            return self._select(stream) and is_unknown(stream)
 
         with self._handles.apart(manifest) as handles:
             return self._selected(observe.look(manifest, handles, select=wanted))
@@ -240,11 +247,23 @@ def _unplanned(stream: Stream) -> StreamPlan:
     return StreamPlan(stream=stream, state="ok")
 
 
-def _problems(plan: Plan) -> tuple[Problem, ...]:
+def _problems(plan: Plan, before: Manifest) -> tuple[Problem, ...]:
     """What would stop a stream that the edit adds or changes, and that its text can mend."""
     found = ((p.stream, error) for p in plan.streams for error in p.errors)
     return tuple(
         problem_of(stream, error)
         for stream, error in found
-        if isinstance(error, UserError) and stream.place_of(error) is not None
+        if isinstance(error, UserError)
+        and stream.place_of(error) is not None
+        and not _stood_before(error, stream, plan.manifest, before)
     )
+
+
+def _stood_before(error: UserError, stream: Stream, now: Manifest, before: Manifest) -> bool:
+    """Whether it is about a source or target that the edit left alone: a file that is missing just now."""
+    match error.setting.partition("."):
+        case "source", ".", _:
+            return now.source(stream.source) in before.sources
+        case "target", ".", _:
+            return now.target(stream.target) in before.targets
+    return False

@@ -5,14 +5,13 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 from silt.daemon.job import Prepared, Survey, Work, without_place
 from silt.daemon.workers import joined
 from silt.errors import SiltError, bug
 from silt.manifest.diff import Running
-from silt.manifest.model import Manifest, Stream
 from silt.report import failure
 
 INTERVAL: Final = 1.0
@@ -28,7 +27,7 @@ class Scout:
     def __init__(self, work: Work, put: Callable[[Survey | Prepared], None]) -> None:
         self._work = work
         self._put = put
-        self._seen: tuple[Manifest, Mapping[str, Stream]] | None = None
+        self._seen: Running | None = None
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=task, name=name, daemon=True)
@@ -42,7 +41,7 @@ class Scout:
 
     def follow(self, running: Running) -> None:
         """What runs now: plans are made of what differs from it."""
-        self._seen = (running.manifest, {stream.name: stream for stream in running.streams})
+        self._seen = running
 
     def reload(self, began: float, *, asked: bool) -> None:
         """Read the manifest anew; safe in a signal handler."""
@@ -56,26 +55,24 @@ class Scout:
 
     def _survey(self) -> None:
         rest = INTERVAL
-        while not self._stop.wait(rest) and self._seen is not None:
-            manifest, known = self._seen
+        while not self._stop.wait(rest) and (running := self._seen) is not None:
             began = time.thread_time()
             try:
-                survey = self._work.survey(manifest, known)
+                survey = self._work.survey(running)
             except BaseException as error:  # noqa: BLE001  # the thread must outlive a bug, and a panic
                 told = error if isinstance(error, SiltError) else bug(error)
-                survey = Survey(manifest=manifest, error=told)
+                survey = Survey(manifest=running.manifest, error=told)
             if survey is not None and not self._stop.is_set():
                 self._put(survey)
             rest = max(INTERVAL, SHARE * (time.thread_time() - began))
 
     def _reload(self) -> None:
-        while (request := self._asked.get()) is not None and self._seen is not None:
-            manifest, known = self._seen
+        while (request := self._asked.get()) is not None and (running := self._seen) is not None:
             began, asked = request
             try:
-                prepared = self._work.prepare(manifest, known, began=began, asked=asked)
+                prepared = self._work.prepare(running, began=began, asked=asked)
             except BaseException as error:  # noqa: BLE001  # the thread must outlive a bug, and a panic
-                problem = without_place(manifest.path, failure.sentence(bug(error)))
+                problem = without_place(running.manifest.path, failure.sentence(bug(error)))
                 prepared = Prepared(began=began, asked=asked, problems=(problem,))
             if not self._stop.is_set():
                 self._put(prepared)

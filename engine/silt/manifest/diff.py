@@ -7,7 +7,7 @@ Columns, measures and properties are maps in the manifest, so their order does n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -62,6 +62,12 @@ def diff(old: Running, new: Running, ran: Mapping[str, Identity] | None = None) 
         untouched=tuple(name for name in now if name in before and now[name] == before[name]),
         held=held_streams(new, {**_identities(old, new), **(ran or {})}),
     )
+
+
+def unknown(old: Running, manifest: Manifest) -> Callable[[Stream], bool]:
+    """Tells of a stream, as `manifest` has it, whether it is other than what runs, or new."""
+    before = {stream.name: _runs_by(old.manifest, stream) for stream in old.streams}
+    return lambda stream: before.get(stream.name) != _runs_by(manifest, stream)
 
 
 def held_streams(running: Running, ran: Mapping[str, Identity]) -> dict[str, Held]:
