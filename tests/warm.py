@@ -6,6 +6,7 @@ opened, no thread started (FACTS: never fork after deltalake was *used*).  Each 
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import signal
@@ -76,6 +77,7 @@ def _become(question: Mapping[str, Any], out: int, err: int, run: Any) -> NoRetu
     sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
     sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
     sys.argv = ["silt", *question["arguments"]]
+    faulthandler.dump_traceback_later(question["timeout"] * 0.9, file=2)  # what a hang was about
     code = 1
     try:
         code = run(question["arguments"])
@@ -125,18 +127,26 @@ def close() -> None:
 def run(
     arguments: Sequence[str], *, cwd: Path | str | None, env: Mapping[str, str], timeout: float
 ) -> subprocess.CompletedProcess[str]:
-    """`silt ARGUMENTS` in a process of its own; raises subprocess.TimeoutExpired, and kills it then."""
+    """`silt ARGUMENTS` in a process of its own; raises subprocess.TimeoutExpired, and kills it then.
+
+    The error shows where every thread stood shortly before.
+    """
     global _server  # noqa: PLW0603
     with _starting:
         _server = _server or _Server()
     question = {"arguments": list(arguments), "cwd": str(cwd or Path.cwd()), "env": dict(env)}
+    question["timeout"] = timeout
     out, err = _Pipe(), _Pipe()
     with _server.ask(out.end, err.end) as link, link.makefile("rw") as answer:
         out.read()
         err.read()
         answer.write(json.dumps(question) + "\n")
         answer.flush()
-        code = _waited(int(answer.readline()), answer, arguments, timeout)
+        code = _waited(int(answer.readline()), answer, timeout)
+    if code is None:
+        late = subprocess.TimeoutExpired(list(arguments), timeout)
+        late.add_note(f"{out.text()}\n{err.text()}")
+        raise late
     return subprocess.CompletedProcess(list(arguments), code, out.text(), err.text())
 
 
@@ -162,7 +172,8 @@ class _Pipe:
             self._found = pipe.read()
 
 
-def _waited(pid: int, answer: Any, arguments: Sequence[str], timeout: float) -> int:
+def _waited(pid: int, answer: Any, timeout: float) -> int | None:
+    """The exit code; None where it had to be killed."""
     killed = []
 
     def kill() -> None:
@@ -175,9 +186,7 @@ def _waited(pid: int, answer: Any, arguments: Sequence[str], timeout: float) -> 
         code = int(answer.readline())
     finally:
         late.cancel()
-    if killed:
-        raise subprocess.TimeoutExpired(list(arguments), timeout)
-    return code
+    return None if killed else code
 
 
 if __name__ == "__main__":

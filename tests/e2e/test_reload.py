@@ -352,7 +352,7 @@ def test_a_removed_stream_ends_after_its_batch(tmp_path):
     with made(tmp_path) as sql:
         rows = [(f"row {n}",) for n in range(40_000)]
         sql(tmp_path / "app.db", ("INSERT INTO t0 (x) VALUES (?)", rows))
-        slow = Model(streams={"t0": {"batch": {"max_rows": 500}}, "t1": {}})
+        slow = Model(streams={"t0": {"batch": {"max_rows": 50}}, "t1": {}})
         with house(tmp_path, slow.text()) as here:
             into = tmp_path / "lake" / "t0"
             until(lambda: len(list((into / "_delta_log").glob("*.json"))) > 3, 60)
@@ -361,7 +361,7 @@ def test_a_removed_stream_ends_after_its_batch(tmp_path):
             until(lambda: any(name == "t0" and cut for name, _, cut in here.work.ticks), 60)
             there = rows_of(into)
             assert 0 < there.total() < len(rows)
-            assert there.total() % 500 == 0
+            assert there.total() % 50 == 0
             here.file.write_text(Model(streams={"t0": {}, "t1": {}}).text())
             until(lambda: rows_of(into) == Counter(sql(tmp_path / "app.db", "SELECT id, x FROM t0")), 60)
 
@@ -371,14 +371,14 @@ def test_a_changed_stream_goes_on_under_its_new_definition(tmp_path):
     with made(tmp_path) as sql:
         rows = [(f"row {n}",) for n in range(40_000)]
         sql(tmp_path / "app.db", ("INSERT INTO t0 (x) VALUES (?)", rows))
-        model = Model(streams={"t0": {"batch": {"max_rows": 500}}})
+        model = Model(streams={"t0": {"batch": {"max_rows": 50}}})
         with house(tmp_path, model.text()) as here:
             into = tmp_path / "lake" / "t0"
             until(lambda: len(list((into / "_delta_log").glob("*.json"))) > 3, 60)
             here.file.write_text(Model(streams={"t0": {"batch": {"max_rows": 50_000}}}).text())
             until(lambda: bool(here.receipts) and here.receipts[-1].changed == ("t0",), 60)
             until(lambda: rows_of(into) == Counter(sql(tmp_path / "app.db", "SELECT id, x FROM t0")), 60)
-            assert len(list((into / "_delta_log").glob("*.json"))) < 40_000 / 500
+            assert len(list((into / "_delta_log").glob("*.json"))) < 40_000 / 50
 
 
 def test_an_edit_that_sqlite_refuses_changes_nothing(tmp_path):
