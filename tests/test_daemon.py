@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -230,6 +231,25 @@ def test_a_cycle_that_gave_way_goes_on_at_once(manifest):
     assert work.refreshed == []
     assert behind == [[None]] * 4
     assert state.read().streams[0].rows == 30
+
+
+def test_a_state_folder_that_is_removed_comes_back(manifest):
+    """Losing it loses nothing: the status is written anew though nothing happens."""
+    work, state = Work(manifest, planned("a", 3600.0)), StateDir(manifest.state_dir, manifest="m", node="n")
+    with running(manifest, work):
+        until(lambda: state.read() is not None and state.read().streams[0].finished)
+        shutil.rmtree(state.folder)
+        until(lambda: state.read() is not None)
+
+
+def test_a_failure_to_look_is_told_once(manifest):
+    """A thousand looks that find the same: one line."""
+    work = Work(manifest, planned("a", 3600.0))
+    surveys = [Survey(manifest=manifest, error=RetryLater("no file descriptors"))] * 3
+    work.surveys = [Survey(manifest=manifest), *surveys]
+    with running(manifest, work) as lines:
+        until(lambda: not work.surveys)
+    assert kinds(lines).count("failing") == 1
 
 
 def test_new_tables_and_files_are_picked_up(manifest):

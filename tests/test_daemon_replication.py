@@ -12,6 +12,7 @@ from silt import manifest as manifests
 from silt import observe
 from silt.daemon.job import Prepared
 from silt.daemon.replication import Replication
+from silt.errors import RetryLater
 from silt.manifest.diff import Running
 
 
@@ -83,6 +84,27 @@ def test_a_look_that_fails_is_made_again(following, monkeypatch):
     assert survey is not None
     assert survey.moved == {"app"}
     assert following.work.survey(following.running) is None
+
+
+def test_a_database_that_is_locked_after_its_version_was_read_is_looked_at_again(following, monkeypatch):
+    """What patterns saw of it is of before the change: the look that comes after the lock finds it moved."""
+    following.site.sql("CREATE TABLE v (id INTEGER PRIMARY KEY)")
+    with monkeypatch.context() as patch:
+        patch.setattr("silt.observe.seen.reflect", locked)
+        survey = following.work.survey(following.running)
+    assert survey is not None
+    assert survey.plan is not None
+    assert survey.plan.unread == {str(following.site.database)}
+    again = following.work.survey(following.running)
+    assert again is not None
+    assert again.moved == {"app"}
+    assert following.work.survey(following.running) is None
+
+
+def locked(connection: Any) -> Any:
+    if connection.path.endswith("app.db"):
+        raise RetryLater("the database is locked", on=connection.path)
+    return ()
 
 
 def raised(following: Following, monkeypatch: Any) -> str:

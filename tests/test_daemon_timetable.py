@@ -170,6 +170,44 @@ def test_local_time_keeps_six_o_clock_over_the_change_of_clocks(monkeypatch):
         time.tzset()
 
 
+@pytest.mark.parametrize(
+    ("jump", "wait"),
+    [(1800.0, 1800.0), (3 * 3600.0, 0.0), (26 * 86400.0, 0.0), (-86400.0, 3600.0), (0.0, 3600.0)],
+    ids=["nearer", "passed", "weeks", "back", "none"],
+)
+def test_cron_follows_a_clock_that_is_set(monkeypatch, jump, wait):
+    """A device boots with an old or wrong time until it has a network; a moment passed over is now."""
+    wall = [datetime(2026, 11, 1, 5, tzinfo=UTC).timestamp()]
+    monkeypatch.setattr("silt.daemon.timetable.time.time", lambda: wall[0])
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    timetable = table()
+    timetable.add("a", Schedule(cron="0 6 * * *"), 100.0)
+    assert timetable.next() == 100.0 + 3600
+    wall[0] += jump
+    timetable.clock_moved(100.0)
+    assert timetable.next() == 100.0 + wait
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_a_clock_that_is_set_moves_no_other_schedule(monkeypatch):
+    """`every` counts seconds, a back-off too, and what is to run at once stays so."""
+    timetable = table()
+    timetable.add("a", Schedule(every=300), 0.0)
+    timetable.add("b", Schedule(cron="0 6 * * *"), 0.0)
+    timetable.hasten("b", 0.0)
+    before = timetable.next()
+    monkeypatch.setattr("silt.daemon.timetable.time.time", lambda: 4e9)
+    timetable.clock_moved(0.0)
+    assert timetable.next() == before
+    assert "b" in timetable.take(0.0)
+    failed = timetable.done("b", 0.0, failed=True)
+    timetable.take(2.0)
+    timetable.clock_moved(0.0)
+    assert timetable.next() == failed
+
+
 # --- on change ------------------------------------------------------------------------------------
 
 CHANGES = Schedule(on_change=OnChange(debounce=0.2, max_delay=1.0))

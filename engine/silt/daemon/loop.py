@@ -91,6 +91,7 @@ class Daemon:
         self._scout = Scout(work, self._inbox.put)
         self._started = time.time()
         self._written = self._drained = 0.0
+        self._ahead = time.time() - time.monotonic()
         self._warned = self._blind = ""
         self._is_ready = self.is_quiet = False
         self._systemd = Notify()
@@ -197,6 +198,7 @@ class Daemon:
 
     def _round(self, workers: Workers) -> None:
         now = time.monotonic()
+        self._follow_clock(now)
         if now - self._drained >= GRAIN:
             self._drained = now
             for path in self._wake.drain():
@@ -209,6 +211,13 @@ class Daemon:
         self._collect(timeout=self._rest())
         self._write()
         self._systemd.alive()
+
+    def _follow_clock(self, now: float) -> None:
+        """A device without a clock of its own sets it once it has a network."""
+        ahead = time.time() - now
+        if abs(ahead - self._ahead) > TICK:
+            self._ahead = ahead
+            self._timetable.clock_moved(now)
 
     def _rest(self) -> float:
         """Seconds until something is to be done without being told."""
@@ -507,7 +516,8 @@ class Daemon:
             self._accepted = {}
         self._release()
         self._status = self._current(stopped=stopped)
-        if self._told is not None and replace(self._told, written=self._status.written) == self._status:
+        known = self._told is not None and replace(self._told, written=self._status.written) == self._status
+        if known and self._state.status_path.exists():
             return
         self._told = self._status
         warning = self._state.write(self._status)

@@ -11,7 +11,7 @@ from silt.daemon.job import Job, Prepared, Report, Survey, without_place
 from silt.errors import SiltError, UserError
 from silt.manifest.diff import Running, unknown
 from silt.manifest.model import Manifest, Problem, Source, Stream
-from silt.observe.pulse import Beat, stamp, stamps
+from silt.observe.pulse import Beat, is_steady, stamp, stamps
 from silt.plan.model import Plan, StreamPlan, TablePlan
 from silt.replicate.model import Listener, Stopping, StreamResult
 from silt.replicate.round import Round
@@ -69,6 +69,7 @@ class Replication:
         self._sources: dict[str, object] = {}
         self._surveyed: Manifest | None = None
         self._files: dict[str, object] = {}
+        self._asked: set[str] = set()
         self._databases: dict[tuple[str, str], dict[str, int | None]] = {}
         self._rests: dict[str, _Rest] = {}
         self._begun: dict[str, _Begun] = {}
@@ -99,7 +100,14 @@ class Replication:
             self._files.clear()
             raise
         self._surveyed = manifest
+        self._look_again_at(plan.unread)
         return Survey(manifest=manifest, plan=plan, moved=frozenset(moved), gone=gone)
+
+    def _look_again_at(self, unread: frozenset[str]) -> None:
+        """Databases that told their schema's version and were locked then: the next look finds them moved."""
+        for (name, _), versions in self._databases.items():
+            if unread & versions.keys() & self._asked:
+                self._sources.pop(name, None)
 
     def prepare(self, running: Running, *, began: float, asked: bool) -> Prepared:
         from silt import manifest as manifests
@@ -137,6 +145,7 @@ class Replication:
 
     def _moved(self, manifest: Manifest) -> set[str]:
         """The sources whose files or schemas are not those of the last look."""
+        self._asked.clear()
         shapes = {origin.name: self._shape_of(origin) for origin in manifest.sources}
         moved = {name for name, shape in shapes.items() if shape != self._sources.get(name)}
         self._sources = shapes
@@ -165,7 +174,11 @@ class Replication:
                 version = connection.schema_version()
         except SiltError:  # the stream's own cycle says what is wrong with it
             return known if seen[0] is not None else None
-        self._files[path] = seen
+        self._asked.add(path)
+        if is_steady(seen):  # a later change leaves other stamps
+            self._files[path] = seen
+        else:
+            self._files.pop(path, None)
         return version
 
     # --- one stream's cycle ---

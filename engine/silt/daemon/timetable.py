@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import random
 import time
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ class _Slot:
 
     `changed` is when its source was first seen changed and nothing has read it since; `hurried` that it is to
     run again at once; `midway` that its turn ended before its cycle did.
+    `moment` is the next one of its cron, by the wall clock.
     """
 
     schedule: Schedule
@@ -32,6 +34,7 @@ class _Slot:
     changed: float | None = None
     hurried: bool = False
     midway: bool = False
+    moment: float = 0.0
 
 
 class Timetable:
@@ -60,11 +63,10 @@ class Timetable:
         `running`: an earlier stream of that name still runs, and this one follows it.
         """
         jitter = self._random.uniform(0, min(JITTER * schedule.every, 1.0))
-        due = now + jitter if schedule.cron is None else now + _until(schedule.cron)
-        self._slots[name] = _Slot(
-            schedule=schedule, slot=now, due=due, running=running, hurried=running and schedule.cron is None
-        )
-        heapq.heappush(self._heap, (due, name))
+        hurried = running and schedule.cron is None
+        slot = _Slot(schedule=schedule, slot=now, due=now + jitter, running=running, hurried=hurried)
+        self._slots[name] = slot
+        self._set(name, slot, slot.due if schedule.cron is None else _by_cron(slot, now))
 
     def remove(self, name: str) -> None:
         self._slots.pop(name, None)
@@ -76,7 +78,7 @@ class Timetable:
         if schedule.cron is None:
             self.hasten(name, now)
         elif not slot.running:
-            self._set(name, slot, now + _until(schedule.cron))
+            self._set(name, slot, _by_cron(slot, now))
 
     def hasten(self, name: str, now: float) -> None:
         """`name` is due now, or as soon as its cycle under way is done."""
@@ -137,6 +139,13 @@ class Timetable:
         if slot is not None and not slot.midway:
             slot.changed = None
 
+    def clock_moved(self, now: float) -> None:
+        """The wall clock was set: cron follows it, and a moment that was passed over is due now."""
+        for name, slot in self._slots.items():
+            waits = not (slot.running or slot.tries or slot.hurried)
+            if slot.schedule.cron is not None and waits:
+                self._set(name, slot, _by_cron(slot, now, passed=slot.moment))
+
     def next(self) -> float | None:
         """The moment at which something is due, None where everything runs or nothing is there."""
         while self._heap and not self._valid(*self._heap[0]):
@@ -153,7 +162,7 @@ class Timetable:
 
     def _next(self, slot: _Slot, now: float) -> float:
         if slot.schedule.cron is not None:
-            return now + _until(slot.schedule.cron)
+            return _by_cron(slot, now)
         due = self._on_grid(slot, now)
         changes = slot.schedule.on_change
         if changes is None or slot.changed is None:  # changed while it ran: what came last may not be read
@@ -177,7 +186,8 @@ def _soon(changes: OnChange, first: float, last: float) -> float:
     return min(last + changes.debounce, first + changes.max_delay)
 
 
-def _until(expression: str) -> float:
-    """Seconds until the next moment of a cron expression."""
-    now = time.time()
-    return max(upcoming(expression, now) - now, 0.0)
+def _by_cron(slot: _Slot, now: float, *, passed: float = math.inf) -> float:
+    """The slot's next moment by its cron expression, or the one before that, where it has `passed`."""
+    wall = time.time()
+    slot.moment = min(upcoming(slot.schedule.cron or "", wall), passed)
+    return now + max(slot.moment - wall, 0.0)

@@ -82,10 +82,9 @@ class Pulse:
     def take(self, origin: Source, path: str) -> Beat:
         """The beat of the database at `path` now.  Take it before reading, compare the next one with it."""
         files = stamps(path)
-        newest = max((max(stamp[3:]) for stamp in files if stamp is not None), default=0)
         resident = self._resident(path)
         version = resident.version(origin, path) if resident is not None else None
-        return Beat(files=files, version=version, steady=time.time() - newest / 1e9 > _GRAIN)
+        return Beat(files=files, version=version, steady=is_steady(files))
 
     def _resident(self, path: str) -> _Resident | None:
         """The one of `path`; None where there are enough already."""
@@ -155,6 +154,12 @@ def stamps(path: str) -> tuple[FileStamp | None, ...]:
     is none: whoever reads a database in WAL mode first makes one, and takes it away.
     """
     return tuple(_full(stamp(path + end)) if end else stamp(path) for end in _COMPANIONS)
+
+
+def is_steady(files: tuple[FileStamp | None, ...]) -> bool:
+    """Whether a later write must leave other stamps: the last one was not just now."""
+    newest = max((max(stamp[3:]) for stamp in files if stamp is not None), default=0)
+    return time.time() - newest / 1e9 > _GRAIN
 
 
 def _full(found: FileStamp | None) -> FileStamp | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from silt import manifest as manifests
 from silt import target
-from silt.errors import Contended, SiltError, UserError, Wrong
+from silt.errors import Contended, RetryLater, SiltError, UserError, Wrong
 from silt.manifest.model import Manifest, Source, Stream, Target
 from silt.manifest.options import BREAKS_PATHS
 from silt.observe import relation
@@ -123,8 +123,13 @@ def look(
     notes = [
         note for o in manifest.sources if o.name in reflected for note in _left_out(o, reflected[o.name])
     ]
+    later = (r for some in reflected.values() for r in some if isinstance(r.error, RetryLater))
     return Plan(
-        manifest=manifest, streams=plans, all_streams=expansion.streams, notes=(*expansion.notes, *notes)
+        manifest=manifest,
+        streams=plans,
+        all_streams=expansion.streams,
+        notes=(*expansion.notes, *notes),
+        unread=frozenset(r.database.path for r in later),
     )
 
 

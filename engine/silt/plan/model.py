@@ -223,9 +223,13 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Every selected stream of a manifest, in the manifest's order; `all_streams` has the others, too."""
+    """Every selected stream of a manifest, in the manifest's order; `all_streams` has the others, too.
+
+    `unread` are the databases that could not be read just now, by path: what patterns saw there last stands.
+    """
 
     manifest: Manifest
     streams: tuple[StreamPlan, ...]
     all_streams: tuple[Stream, ...] = ()
     notes: tuple[str, ...] = ()
+    unread: frozenset[str] = frozenset()
