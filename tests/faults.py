@@ -101,17 +101,18 @@ def _writing(owner: Any) -> None:
 def install() -> None:
     """Put the marks around silt's boundaries."""
     from silt import observe, replicate, target
-    from silt.replicate import aggregate, append, overwrite
-    from silt.target import table
+    from silt.replicate import aggregate, append, merge, overwrite
+    from silt.target import merger, table
 
     _around(observe, "look", after="planned")
     _around(replicate, "run", after="reported")
-    for module in (aggregate, append, overwrite):
+    for module in (aggregate, append, merge, overwrite):
         _reading(module)
     for module in (append, overwrite):
         _writing(module)
     _around(table, "_create", before="before create", after="created")
     _around(table, "write_deltalake", before="before commit", after="committed")
+    _around(merger, "run", before="before commit", after="committed")
     _around(table.DeltaTable, "create_checkpoint", after="checkpointed")
     _around(target, "sync", before="before sync", after="synced")
 

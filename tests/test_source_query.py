@@ -124,7 +124,7 @@ def test_a_limit_is_refused_for_append(database: Path, query: str) -> None:
     """Rows that come later push others out, which no position would count; what is replaced may be cut."""
     with pytest.raises(UserError) as caught:
         derived(database, query, append=True)
-    assert "`query` has a LIMIT, and mode append would miss the rows" in caught.value.what
+    assert "`query` has a LIMIT, and a mode with a position would miss the rows" in caught.value.what
     assert caught.value.setting == "query"
     derived(database, query)
 

@@ -22,6 +22,7 @@ CREATE TABLE events (id INTEGER PRIMARY KEY, name TEXT, value REAL);
 CREATE TABLE ticks (at TEXT NOT NULL, key TEXT NOT NULL, n INTEGER, PRIMARY KEY (at, key)) WITHOUT ROWID;
 CREATE TABLE notes (body TEXT, n INTEGER);
 CREATE TABLE settings (name TEXT PRIMARY KEY, value INTEGER);
+CREATE TABLE items (id INTEGER PRIMARY KEY, n INTEGER, updated_at TEXT NOT NULL);
 """
 TENANT = """
 PRAGMA journal_mode=wal;
@@ -56,7 +57,7 @@ class Application:
 
     def step(self) -> None:
         """One transaction, or one in each tenant's database."""
-        kind = self._chance.choice(("events", "ticks", "notes", "settings", "orders"))
+        kind = self._chance.choice(("events", "ticks", "notes", "settings", "orders", "items"))
         for connection in self._tenants if kind == "orders" else [self._app]:
             connection.execute("BEGIN IMMEDIATE")
             for _ in range(self._chance.randint(1, 4)):
@@ -79,6 +80,14 @@ class Application:
     def _settings(self, connection: sqlite3.Connection) -> None:
         name = f"setting {self._chance.randint(0, 9)}"
         connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, self.made))
+
+    def _items(self, connection: sqlite3.Connection) -> None:
+        """One of forty rows is written again, mostly in the second of the last cycle."""
+        connection.execute(
+            "INSERT INTO items VALUES (?, ?, strftime('%Y-%m-%d %H:%M:%S'))"
+            " ON CONFLICT (id) DO UPDATE SET n = excluded.n, updated_at = excluded.updated_at",
+            (self._chance.randint(1, 40), self.made),
+        )
 
     def _orders(self, connection: sqlite3.Connection) -> None:
         connection.execute("INSERT INTO orders (item, n) VALUES (?, ?)", (f"item {self.made}", self.made))
@@ -107,7 +116,7 @@ def tables(folder: Path) -> Iterator[tuple[str, list[tuple[Any, ...]], list[dict
     """(name, rows of the source, rows of the lake) of everything that the application writes."""
     from kit import lake, sql
 
-    for name in ("events", "ticks", "notes", "settings"):
+    for name in ("events", "ticks", "notes", "settings", "items"):
         yield name, sql(folder / "app.db", f"SELECT * FROM {name}"), lake(folder / "lake" / name)
     orders = lake(folder / "lake" / "orders")
     for tenant in TENANTS:

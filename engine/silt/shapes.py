@@ -235,7 +235,9 @@ class Order:
     later at the same cursor value always has a greater tie-breaker (INTEGER PRIMARY KEY only); where
     it does not, the position holds a digest of the rows at its cursor value (DESIGN 4.3).
     `renumbers`: VACUUM may give rows other rowids, so the position also holds PRAGMA schema_version.
-    `relation` tells a query or an aggregate from any other (empty for tables): the position is pinned to it.
+    `relation` tells a query, an aggregate or a merge's key from any other (empty for tables that are
+    appended): the position is pinned to it.
+    `moves`: a row that changes moves in the order, and what is read again is written once (merge).
     """
 
     kind: Literal["rowid", "columns"]
@@ -244,6 +246,7 @@ class Order:
     rises: bool = True
     renumbers: bool = False
     relation: str = ""
+    moves: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -332,6 +335,8 @@ class Extract:
     `order` is None for overwrite (the table's own order).  `fields` are in the lake's order; a
     field whose source column this database lacks has `source` None and `value` None: it arrives NULL.
     `witness` are the source columns that witnesses hash (no masked, no unselected ones).
+    `key` are the source columns that tell its rows apart in the lake (of a merge); `distinct` where the
+    schema of the source promises that they do.
     `node`, `database` fill the lineage fields.
     """
 
@@ -340,6 +345,8 @@ class Extract:
     order: Order | None
     where: str | None = None
     witness: tuple[str, ...] = ()
+    key: tuple[str, ...] = ()
+    distinct: bool = True
     node: str = ""
     database: str = ""
 
@@ -347,6 +354,17 @@ class Extract:
     def rescues(self) -> bool:
         """Whether a row with a misfit arrives, NULL in its column, rather than stop the read."""
         return any(f.lineage == "rescued" for f in self.fields)
+
+    @property
+    def key_fields(self) -> tuple[str, ...]:
+        """The lake's columns that hold the key."""
+        by = {f.source: f.name for f in self.fields if f.source is not None and f.mask is None}
+        return tuple(by[name] for name in self.key)
+
+    @property
+    def finds(self) -> frozenset[str]:
+        """The source columns by which a row is found again: those of the order and of the key."""
+        return frozenset((*(self.order.columns if self.order else ()), *self.key))
 
     @property
     def exposed(self) -> frozenset[str]:

@@ -34,6 +34,7 @@ streams:
   ticks: {source: app, cursor: [at, key]}
   notes: {source: app, cursor: rowid, batch: {max_rows: 5}}
   settings: {source: app, mode: overwrite}
+  items: {source: app, mode: merge, batch: {max_rows: 7}}
   orders: {source: tenants}
 """
 
@@ -133,7 +134,8 @@ MORE = ("planned", "before sync", "synced", "checkpointed", "reported")
 def test_killed_while_an_application_writes(tmp_path: Path, nursery: Nursery) -> None:
     """Killed at every boundary and at random moments, in every mode: no row is missing, none is doubled.
 
-    Small batches, a tie-breaker that does not rise, no key at all, a glob in one commit, an overwrite.
+    Small batches, a tie-breaker that does not rise, no key at all, a glob in one commit, an overwrite,
+    rows that change in the second that was read last.
     """
     prepare(tmp_path)
     (tmp_path / "silt.yaml").write_text(MANIFEST)

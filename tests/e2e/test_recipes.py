@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from clirun import silt
 from kit import lake, sql
+from oracle import equal
 from servers import s3_server
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
@@ -104,6 +105,16 @@ def test_patterns(recipes: Path) -> None:
     for table in ("machines", "shifts"):
         assert _rows(root / table) == sql(recipes / "patterns.db", f"select * from {table} order by 1")
     assert {path.name for path in root.iterdir()} == {"log", "machines", "shifts"}
+
+
+def test_changes(recipes: Path) -> None:
+    """Orders and stock are as the source has them, also once they have changed."""
+    _once(recipes, "changes.yaml")
+    sql(recipes / "changes.db", "update orders set state = 'paid' where id in (7, 8)")
+    sql(recipes / "changes.db", "update stock set pieces = 0, version = 61 where sku = 'SKU-003'")
+    _once(recipes, "changes.yaml")
+    for table in ("orders", "stock"):
+        equal(recipes / "changes.db", table, recipes / "lake" / "changes" / table)
 
 
 def test_masking(recipes: Path) -> None:

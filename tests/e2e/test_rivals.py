@@ -32,6 +32,7 @@ streams:
   ticks: {source: app, cursor: [at, key]}
   notes: {source: app, cursor: rowid}
   settings: {source: app, mode: overwrite}
+  items: {source: app, mode: merge}
   orders: {source: tenants}
 """
 ONE = """\

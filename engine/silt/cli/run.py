@@ -126,12 +126,12 @@ def _cycle(
 def _expected(planned: Plan, handles: Handles) -> dict[str, int]:
     """Rows pending by stream, for a person who watches; counted briefly, left out where that takes longer.
 
-    Only appends: what an overwrite would write is known by reading its whole table.
+    None of an overwrite: what it would write is known by reading its whole table.
     """
     from silt import observe
 
-    appends = tuple(p for p in planned.streams if p.stream.mode == "append")
-    outlooks = observe.outlook(replace(planned, streams=appends), handles, budget=_COUNTING)
+    counted = tuple(p for p in planned.streams if p.stream.mode != "overwrite")
+    outlooks = observe.outlook(replace(planned, streams=counted), handles, budget=_COUNTING)
     return {o.stream: o.pending_rows for o in outlooks if o.pending_rows}
 
 

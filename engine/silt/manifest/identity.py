@@ -9,7 +9,7 @@ Most of these edits are seen by planning, which has the lake's word for what the
 * `partition_by`: the table says how it is partitioned (`plan.build._check_partitions`);
 * a source's path: other rows by their witnesses (`plan.verdict`), another database's name by the slice that
   is filled already (`observe.claim.unclaimed`); moving a file is no edit of identity (DESIGN 1);
-* from `mode: overwrite` to append: the position is of another definition.
+* from `mode: overwrite` to another, to merge or from it: the position is of another definition.
 
 What it cannot see is here, and held by what the stream was when it last ran: another table of the lake (a
 `target` or its `uri`, `into`) begins empty and has nothing to say; `name` and `node` begin positions of their
@@ -40,7 +40,10 @@ _CONSEQUENCES: Final = {
     "table": "the rows in the lake, and the position, are of the old one",
     "mode": "a cycle would replace all rows in the lake by those that the source has now",
 }
-_APPENDS: Final = "the rows in the lake have no position to append after"
+_MODES: Final = {
+    "append": "the rows in the lake have no position to append after",
+    "merge": "the rows in the lake have no position to go on from, and may have one key twice",
+}
 _WHOSE: Final = "path"
 _SETTINGS: Final = {"name": "manifest.name", "node": "manifest.node"}
 
@@ -58,8 +61,8 @@ def identity(manifest: Manifest, stream: Stream) -> Identity:
         "into": stream.into,
         "mode": stream.mode,
     }
-    appends_a_table = stream.mode == "append" and stream.query is None
-    return {**found, "table": stream.table} if appends_a_table else found
+    follows_a_table = stream.mode != "overwrite" and stream.query is None
+    return {**found, "table": stream.table} if follows_a_table else found
 
 
 def held(manifest: Manifest, stream: Stream, was: Identity) -> Held | None:
@@ -76,7 +79,7 @@ def held(manifest: Manifest, stream: Stream, was: Identity) -> Held | None:
 
 
 def _said(name: str, was: str, now: str) -> str:
-    consequence = _APPENDS if (name, now) == ("mode", "append") else _CONSEQUENCES[name]
+    consequence = _MODES.get(now, _CONSEQUENCES[name]) if name == "mode" else _CONSEQUENCES[name]
     return f"{name} was {was}, is {now}: {consequence}"
 
 

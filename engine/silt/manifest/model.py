@@ -211,7 +211,7 @@ class Aggregate:
     timezone: str | None = None
 
 
-Mode = Literal["append", "overwrite"]
+Mode = Literal["append", "merge", "overwrite"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +221,8 @@ class Stream:
     `table` is exact here; patterns have been expanded.  A stream with a `query` reads that instead, and
     `table` is its own name.  `into` is the template with `{database}`
     left in it where it was written (`path_for` fills it); `{node}` is filled, and `separates_nodes`
-    says that it was there.  `lineage` None means the default of
+    says that it was there.  `primary_key` names the columns of a merge's key, () the
+    table's own.  `lineage` None means the default of
     DESIGN 7; an empty tuple is `lineage: none`.  `description` and `properties` (name, value) are the
     Delta table's; None and () leave what is there.  `places` maps a dotted setting (`cursor`,
     `columns.ts.type`, `select[1]`; `source.path`, `target.uri`; `manifest.name`, `manifest.node`) to where it
@@ -237,6 +238,7 @@ class Stream:
     aggregate: Aggregate | None = None
     mode: Mode = "append"
     cursor: CursorRule = field(default_factory=CursorRule)
+    primary_key: tuple[str, ...] = ()
     where: str | None = None
     select: tuple[str, ...] = ("*",)
     columns: tuple[ColumnRule, ...] = ()

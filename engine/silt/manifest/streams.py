@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from typing import get_args
 
 from silt.errors import Secret
 from silt.manifest.document import Document, Path, Plain
@@ -16,6 +17,7 @@ from silt.manifest.model import (
     Compact,
     CursorRule,
     Maintenance,
+    Mode,
     OnChange,
     Place,
     Problem,
@@ -34,13 +36,16 @@ from silt.manifest.schedule import complaint as complaint_of_cron
 from silt.manifest.units import duration, size
 from silt.shapes import Mask, ascii_lower
 
-UNUSED = {"overwrite": ("cursor", "on_reset")}
+UNUSED = {"append": ("primary_key",), "overwrite": ("cursor", "on_reset", "primary_key")}
 """Settings that a mode does not use: written they are an error, inherited they are ignored (DESIGN 3)."""
 
 DELAYS = 3
 """`max_delay` in times of a `debounce` that is written: whoever wants rows sooner need not write both."""
 
 PLACEHOLDERS = ("stream", "table", "source", "database", "node")
+
+MERGED_FILE = 16 * 1024 * 1024
+"""Bytes of a file that rows are merged into, unless the manifest says another size."""
 
 LEAST_TARGET = 1024 * 1024
 LEAST_RETAIN = 3600.0
@@ -108,6 +113,7 @@ def resolve(draft: Draft, stacked: Stacked) -> tuple[Stream | None, list[Problem
     ignored = _ignored(draft, settings)
     cursor = CursorRule() if "cursor" in ignored else _cursor(settings)
     _check_query_cursor(draft, settings, cursor)
+    _check_query_key(draft, settings)
     _check_lists(settings)
     aggregate = _aggregate(draft, settings)
     cursor = cursor if aggregate is None else CursorRule()
@@ -123,6 +129,7 @@ def resolve(draft: Draft, stacked: Stacked) -> tuple[Stream | None, list[Problem
         aggregate=aggregate,
         mode=settings.get("mode") or "append",
         cursor=cursor,
+        primary_key=() if "primary_key" in ignored else _primary_key(settings),
         where=settings.get("where"),
         select=tuple(settings.get("select") or ("*",)),
         columns=columns,
@@ -146,7 +153,7 @@ def resolve(draft: Draft, stacked: Stacked) -> tuple[Stream | None, list[Problem
 def ignored_slots(stacked: Stacked) -> tuple[Slot, ...]:
     """Settings that are there and that the stream's mode does not use."""
     mode = stacked.settings.get(("mode",))
-    unused = UNUSED.get(mode.value, ()) if mode else ()
+    unused = UNUSED.get(mode.value if mode and mode.value else "append", ())
     return tuple(slot for slot in stacked.settings if slot[0] in unused)
 
 
@@ -255,11 +262,14 @@ def _lineage(draft: Draft, settings: _Settings, target: Target) -> tuple[str, ..
     into = settings.get("into") or "{stream}"
     needs_node = not target.is_local and "{node}" not in into
     needs_database = draft.source.is_glob and "{database}" not in into
-    if settings.get("mode") == "overwrite" and (needs_node or needs_database):
+    mode = settings.get("mode") or "append"
+    if mode != "append" and (needs_node or needs_database):
         part = "{node}" if needs_node else "{database}"
         hint = f"remove it, or put {part} into 'into'"
         settings.complain(
-            ("lineage",), "mode overwrite replaces its own slice only, and needs lineage to know it", hint
+            ("lineage",),
+            f"mode {mode} changes rows of its own slice only, and needs lineage to know it",
+            hint,
         )
     return ()
 
@@ -284,9 +294,37 @@ def _ignored(draft: Draft, settings: _Settings) -> frozenset[str]:
     for slot in slots:
         path = settings.path(*slot)
         if path[:2] == mode[:2] or (path[:2] == draft.rule.path and not draft.rule.is_pattern):
-            what = f"mode {settings.get('mode')} does not use {slot[0]!r}"
-            settings.complain(slot, what, "remove it, or choose mode append", at_key=True)
+            what = f"mode {settings.get('mode') or 'append'} does not use {slot[0]!r}"
+            settings.complain(slot, what, f"remove it, or choose mode {_users(slot[0])}", at_key=True)
     return frozenset(slot[0] for slot in slots)
+
+
+def _users(key: str) -> str:
+    """The modes that use a setting: `append or merge`."""
+    return " or ".join(mode for mode in get_args(Mode) if key not in UNUSED.get(mode, ()))
+
+
+def _primary_key(settings: _Settings) -> tuple[str, ...]:
+    """The columns that are named; () for the table's own key."""
+    match settings.get("primary_key"):
+        case None | "auto":
+            return ()
+        case str(column):
+            return (column,)
+        case columns:
+            return tuple(columns)
+
+
+def _check_query_key(draft: Draft, settings: _Settings) -> None:
+    """No schema says what tells the rows of a query apart."""
+    if draft.rule.query is None or settings.get("mode") != "merge" or _primary_key(settings):
+        return
+    if settings.is_unknown("primary_key"):
+        return
+    where = settings.path("primary_key") if settings.get("primary_key") else (*draft.rule.path, "query")
+    hint = "declare primary_key: [column, ...]; or mode: overwrite"
+    message = "a query has no key of its own, and mode merge goes by one"
+    settings.problems.append(settings.document.problem(where, message, hint, at_key=True))
 
 
 def _check_query_cursor(draft: Draft, settings: _Settings, cursor: CursorRule) -> None:
@@ -297,7 +335,7 @@ def _check_query_cursor(draft: Draft, settings: _Settings, cursor: CursorRule) -
         return
     where = settings.path("cursor") if settings.get("cursor") else (*draft.rule.path, "query")
     hint = "declare cursor: [column, ...], unique together; or mode: overwrite"
-    message = "a query has no rowid to go by, and mode append needs a cursor"
+    message = f"a query has no rowid to go by, and mode {settings.get('mode') or 'append'} needs a cursor"
     settings.problems.append(settings.document.problem(where, message, hint, at_key=True))
 
 
@@ -353,9 +391,9 @@ def _aggregate(draft: Draft, settings: _Settings) -> Aggregate | None:
     slot: Slot = ("aggregate",)
     if draft.rule.query is not None:
         settings.complain(slot, "an aggregate is of a table, and this stream has a 'query'", "keep one")
-    if settings.get("mode") == "overwrite":
+    if (mode := settings.get("mode") or "append") != "append":
         hint = "write mode: append; what is to be summed up anew is a query with mode overwrite"
-        settings.complain(slot, "an aggregate appends windows, each once, and the mode is overwrite", hint)
+        settings.complain(slot, f"an aggregate appends windows, each once, and the mode is {mode}", hint)
     if settings.get("cursor") is not None and settings.path("cursor")[:2] == draft.rule.path[:2]:
         settings.complain(
             ("cursor",), "an aggregate's cursor is its window_end", "remove it: 'time' names the column"
@@ -598,7 +636,7 @@ def _maintenance(settings: _Settings, target: Target) -> Maintenance:
     Files that overwrite wrote do not add up: written together, they would only be in the way of the next.
     """
     alone = target.is_local or "{node}" in (settings.get("into") or "")
-    adds = (settings.get("mode") or "append") == "append"
+    adds = settings.get("mode") != "overwrite"
     return Maintenance(
         compact=_compact(settings) if _is_wanted(settings, "compact", alone and adds) else None,
         vacuum=_vacuum(settings) if _is_wanted(settings, "vacuum", alone) else None,
@@ -615,11 +653,16 @@ def _is_wanted(settings: _Settings, what: str, by_default: bool) -> bool:  # noq
 
 def _compact(settings: _Settings) -> Compact:
     written = settings.get("maintenance", "compact", "target_size")
-    target_size = Compact().target_size if written is None else size(written)
+    target_size = _file_size(settings) if written is None else size(written)
     if target_size < LEAST_TARGET:
         message = f"files of {written} are small files themselves"
         settings.complain(("maintenance", "compact", "target_size"), message, "write at least 1MB")
     return Compact(every=_rest(settings, "compact", Compact().every), target_size=target_size)
+
+
+def _file_size(settings: _Settings) -> int:
+    """A merge writes every file that holds a changed row again, so that small ones cost less."""
+    return MERGED_FILE if settings.get("mode") == "merge" else Compact().target_size
 
 
 def _vacuum(settings: _Settings) -> Vacuum:

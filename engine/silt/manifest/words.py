@@ -14,6 +14,14 @@ KEYS: Mapping[str, str] = {
     "tracking_column": "cursor",
     "timestamp_column": "cursor",
     "bookmark": "cursor",
+    "unique_key": "primary_key",
+    "merge_key": "primary_key",
+    "merge_keys": "primary_key",
+    "primary_keys": "primary_key",
+    "key": "primary_key",
+    "keys": "primary_key",
+    "id_column": "primary_key",
+    "dedup_key": "primary_key",
     "start_date": "cursor: {column: ..., initial_value: ...}",
     "incremental": "mode: append",
     "full_refresh": "mode: overwrite",
@@ -119,19 +127,15 @@ KEYS: Mapping[str, str] = {
 """Keys of dlt, Sling, Meltano, Airbyte, dbt and the like -> ours; a hint only where ours is known."""
 
 _EQUAL = "not in this version: mode overwrite keeps the table equal to the source"
+_DELETED = "not in this version: mode merge keeps rows that the source deletes, overwrite does not"
 
 ABSENT: Mapping[str, str] = {
-    "deletes": _EQUAL,
-    "primary_key": f"{_EQUAL}, and append goes by a cursor",
-    "unique_key": f"{_EQUAL}, and append goes by a cursor",
-    "merge_key": f"{_EQUAL}, and append goes by a cursor",
+    "deletes": _DELETED,
     "on_schema_change": "not in this version: a column that is new in the source is added",
 }
 """Keys of the field that have no counterpart here, and what there is instead."""
 
-ABSENT_MODES: Mapping[str, str] = dict.fromkeys(
-    ("merge", "mirror", "upsert", "scd1", "cdc", "sync"), _EQUAL.replace("mode ", "")
-)
+ABSENT_MODES: Mapping[str, str] = dict.fromkeys(("mirror", "cdc", "sync"), _EQUAL.replace("mode ", ""))
 """Modes of the field that have no counterpart here, and what there is instead."""
 
 VALUES: Mapping[str, Mapping[str, str]] = {
@@ -145,6 +149,11 @@ VALUES: Mapping[str, Mapping[str, str]] = {
         "full": "overwrite",
         "replace": "overwrite",
         "truncate": "overwrite",
+        "upsert": "merge",
+        "scd1": "merge",
+        "update": "merge",
+        "append_dedup": "merge",
+        "incremental_deduped": "merge",
     },
     "mask": {
         "hash": "sha256",

@@ -73,7 +73,8 @@ class Look:
 
     `window` holds the rows past the position; `again` what lies at or before it and is compared with
     the slice; `nulls` the rowids of new rows whose cursor
-    is NULL, `null_rows` how many.  After a hold or a wait there is nothing to read.
+    is NULL, `null_rows` how many.  `usual`: that rows are read again is no news, of a merge.  After a
+    hold or a wait there is nothing to read.
     """
 
     standing: Standing
@@ -83,6 +84,7 @@ class Look:
     again: tuple[Again, ...] = ()
     nulls: tuple[int | None, int] | None = None
     null_rows: int = 0
+    usual: bool = False
 
     @property
     def rows(self) -> int:
@@ -104,7 +106,7 @@ class Look:
     def notes(self) -> tuple[str, ...]:
         """Facts worth a line."""
         said = self.verdict.note if isinstance(self.verdict, GoOn) else ""
-        why = self.verdict.why if isinstance(self.verdict, ReRead | Restart) else ""
+        why = self.verdict.why if isinstance(self.verdict, ReRead | Restart) and not self.usual else ""
         late = (
             f"{self.evidence.deferred:,} rows lie in the future, deferred" if self.evidence.deferred else ""
         )
@@ -146,16 +148,18 @@ def examine(
         return Look(standing=standing, evidence=evidence, verdict=judged)
     position = None if isinstance(judged, Restart) else standing.position
     lo = _start(part, stream, connection, judged, position)
+    last_null = None if position is None or _reads_nulls_again(part, evidence) else position.nulls
     high = _high(part, connection, evidence, None if isinstance(judged, Restart) else goal)
-    nulls, null_rows = _null_range(part, connection, evidence, position)
+    nulls, null_rows = _null_range(part, connection, evidence, last_null)
     return Look(
         standing=standing,
         evidence=evidence,
         verdict=judged,
         window=ev.window(connection, part.extract, lo, high, max_rows=max_rows),
-        again=_again(part, stream, connection, judged, position),
+        again=_again(part, stream, connection, judged, position, lo),
         nulls=nulls,
         null_rows=null_rows,
+        usual=order_of(part).moves and all(s.found != "differs" for s in evidence.sightings),
     )
 
 
@@ -236,7 +240,7 @@ def renamed_from(part: Part, connection: Connection, standing: Standing) -> Hold
         if same and other.mine and other.position.rows:
             return renamed(other.database, "this very file was replicated")
         if other.gone and order is not None and other.position.definition == definition(order):
-            seen = ev.gather(connection, part.extract, other.position).sightings
+            seen = ev.gather(connection, part.extract, other.position, moved=False).sightings
             if mostly_there(seen):
                 what = other.database if not other.manifest else ""
                 return renamed(what, "its rows were replicated", manifest=other.manifest)
@@ -259,20 +263,31 @@ def _start(
         return None if initial is None else ev.before(connection, part.extract, initial, inclusive=True)
     if isinstance(judged, GoOn) and judged.rebase:
         return ev.before(connection, part.extract, position.key[0], inclusive=True)
+    if isinstance(judged, ReRead) and order_of(part).moves:  # a merge writes no row twice: the position moves
+        return _first_in_doubt(part, connection, judged, position.key)
     return position.key
 
 
 def _again(
-    part: Part, stream: Stream, connection: Connection, judged: Verdict, position: Position | None
+    part: Part,
+    stream: Stream,
+    connection: Connection,
+    judged: Verdict,
+    position: Position | None,
+    lo: Key | None,
 ) -> tuple[Again, ...]:
-    """The rows at or before the position to compare with the slice: those in doubt, then the lookback's."""
-    if position is None or position.key is None:
+    """The rows before new ones to compare with the slice: those in doubt, then the lookback's.
+
+    A merge reads what is in doubt with the new rows, past `lo`.
+    """
+    moves = order_of(part).moves
+    if position is None or position.key is None or (moves and lo is None):
         return ()
-    end, doubt = position.key, None
-    if isinstance(judged, ReRead):
+    end, doubt = lo if moves else position.key, None
+    if isinstance(judged, ReRead) and not moves:
         start = _first_in_doubt(part, connection, judged, position.key)
-        doubt = Again(window=_upto(part, connection, start, end), by_key=judged.at_ties)
-    late = _lookback(part, stream, connection, end, doubt)
+        doubt = Again(window=_upto(part, connection, start, position.key), by_key=judged.at_ties)
+    late = None if end is None else _lookback(part, stream, connection, end, doubt)
     return tuple(again for again in (doubt, late) if again is not None and again.window.rows)
 
 
@@ -302,12 +317,16 @@ def _upto(part: Part, connection: Connection, lo: Key | None, hi: Key) -> Window
     return Window(lo=lo, hi=hi, rows=rows, scanned=rows, last=True)
 
 
+def _reads_nulls_again(part: Part, evidence: Evidence) -> bool:
+    """Whether a merge's last row with a NULL cursor is another one now: which others are, nothing tells."""
+    return order_of(part).moves and evidence.null_row == "differs"
+
+
 def _null_range(
-    part: Part, connection: Connection, evidence: Evidence, position: Position | None
+    part: Part, connection: Connection, evidence: Evidence, after: int | None
 ) -> tuple[tuple[int | None, int] | None, int]:
-    """Rowids of rows with a NULL cursor that are new, and how many rows they are."""
+    """Rowids of rows with a NULL cursor past `after`, and how many rows they are."""
     last = evidence.last_null
-    after = position.nulls if position else None
     if last is None or (after is not None and last <= after):
         return None, 0
     return (after, last), ev.count_nulls(connection, part.extract, after, last)

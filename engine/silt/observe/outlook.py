@@ -274,7 +274,9 @@ def _verdict(part: Part, seen: Look, total: _Sum) -> None:
         case Wait(why=why):
             total.waits.append(f"{part.database.name}: {why}")
         case Restart():
-            total.act(Action(kind="restart", text="read the new database from its start"))
+            again = part.extract.order is not None and part.extract.order.moves
+            text = "read it again from its start" if again else "read the new database from its start"
+            total.act(Action(kind="restart", text=text))
         case ReRead() if seen.again:
             rows = sum(again.window.rows for again in seen.again)
             total.act(Action(kind="reread", text=f"compare {rows:,} rows with the slice"))

@@ -21,7 +21,7 @@ def derived(stream: Stream, connection: Connection, table: Table | None, recorde
     Raises `UserError` for SQL that is none.
     """
     if stream.query is not None:
-        return query.derive(connection, stream.name, stream.query, append=stream.mode == "append")
+        return query.derive(connection, stream.name, stream.query, append=stream.mode != "overwrite")
     if table is None:
         raise ValueError(f"{stream.name}: neither a table nor a query")
     if stream.aggregate is None:
@@ -87,7 +87,8 @@ def pinned(stream: Stream, choice: CursorChoice) -> CursorChoice:
     """A query's cursor is pinned together with the query."""
     if stream.query is None or choice.order is None:
         return choice
-    return replace(choice, order=replace(choice.order, relation=query.fingerprint(stream.query)))
+    relation = "; ".join(filter(None, (query.fingerprint(stream.query), choice.order.relation)))
+    return replace(choice, order=replace(choice.order, relation=relation))
 
 
 def by_windows(stream: Stream, connection: Connection, what: Windows) -> CursorChoice:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from silt import manifest as manifests
 from silt import target
@@ -15,6 +16,7 @@ from silt.observe.handles import Handles
 from silt.plan import formats
 from silt.plan.build import build, failed
 from silt.plan.cursor import recorded_rule
+from silt.plan.keys import settle
 from silt.plan.model import LakeColumn, Plan, Seen, SeenDatabase, SeenLake, StreamPlan
 from silt.plan.verdict import definition
 from silt.position import Position, app_id, decode, parse_app
@@ -312,7 +314,7 @@ def _examine(
         table = relation.derived(stream, connection, named, recorded)
         with wrong:
             if stream.where is not None and table.windows is None:
-                condition.check(connection, table, stream.where, append=stream.mode == "append")
+                condition.check(connection, table, stream.where, append=stream.mode != "overwrite")
         expressions = tuple((rule.name, rule.expr) for rule in stream.columns if rule.expr is not None)
         for name, expr in expressions:
             with wrong:
@@ -327,13 +329,13 @@ def _examine(
             with wrong:
                 expression.blame(connection, relation.sampled(table), sample, expressions)
             counts = census(connection, relation.sampled(table), sample)
-        if stream.mode == "append" and not pinned:
+        if stream.mode != "overwrite" and not pinned:
             counts = probed(connection, table, counts)
         if table.windows is not None:
             choice = relation.by_windows(stream, connection, table.windows)
     counts = formats.told(counts, stream, lake.formats.get(app, ()))
     with wrong:
-        if stream.mode == "append" and table.windows is None:
+        if stream.mode != "overwrite" and table.windows is None:
             choice = _choose(stream, table, counts, recorded)
     return SeenDatabase(
         database=database,
@@ -350,13 +352,15 @@ def _choose(stream: Stream, table: Table, counts: TableCensus, recorded: tuple[s
     rule = stream.cursor
     back = rule.lookback is not None
     declared = recorded if rule.kind != "auto" else ()
-    choice = detect(table, counts, kind=rule.kind, columns=rule.columns, recorded=declared, lookback=back)
+    key = settle(stream, table) if stream.mode == "merge" else ()
+    detected = partial(detect, table, counts, mode=stream.mode, lookback=back, key=key)
+    choice = detected(kind=rule.kind, columns=rule.columns, recorded=declared)
     if stream.query is not None:
         return relation.pinned(stream, choice)
     known = recorded[:1] in (("rowid",), ("columns",))
     if rule.kind != "auto" or not known or (choice.order and definition(choice.order) == recorded):
         return choice
     kind, columns = recorded_rule(recorded)
-    pinned = detect(table, counts, kind=kind, columns=columns, recorded=recorded, lookback=back)
+    pinned = detected(kind=kind, columns=columns, recorded=recorded)
     now = f"; detection would now choose {', '.join(choice.order.cursor)}" if choice.order else ""
     return replace(pinned, detected=True, why=f"{', '.join(columns) or kind}, pinned by the position{now}")

@@ -21,7 +21,8 @@ from silt.plan.fields import (
     own_formats,
     untyped,
 )
-from silt.plan.keys import check_lookback
+from silt.plan.keys import check_lookback, check_shown
+from silt.plan.keys import settle as settle_key
 from silt.plan.model import (
     COMMENT,
     LakeColumn,
@@ -38,6 +39,7 @@ from silt.plan.model import (
 from silt.plan.window import check_unit
 from silt.position import app_id
 from silt.shapes import CursorChoice, Extract, Field, Order, Table
+from silt.source.cursor import is_distinct
 
 
 def build(seen: Seen) -> StreamPlan:
@@ -294,6 +296,8 @@ def _part(seen: Seen, lake: SeenLake, database: SeenDatabase, fields: tuple[Fiel
     mine = for_database(fields, table, own)
     order = database.choice.order if database.choice else None
     check_rowid(mine, table)
+    key = settle_key(seen.stream, table) if seen.stream.mode == "merge" else ()
+    check_shown(key, mine, table)
     if order is not None:
         check_exposed(order, mine, table)
         check_lookback(seen.stream.cursor, order, mine, table)
@@ -306,6 +310,8 @@ def _part(seen: Seen, lake: SeenLake, database: SeenDatabase, fields: tuple[Fiel
             order=order,
             where=None if table.windows else seen.stream.where,  # it is part of what windows hold
             witness=_witness(mine, table, order),
+            key=key,
+            distinct=is_distinct(table, key),
             node=seen.node,
             database=database.database.name,
         ),

@@ -5,19 +5,77 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from silt import types
-from silt.errors import UserError
-from silt.manifest.model import CursorRule
+from silt.errors import UserError, Wrong
+from silt.manifest.model import CursorRule, Stream
+from silt.manifest.problems import did_you_mean
+from silt.plan.exposure import hidden
 from silt.shapes import Field, Order, Table
+from silt.source.cursor import unique_keys
 
 
-def merged(order: Order, fields: Iterable[Field], table: Table) -> str:
+def settle(stream: Stream, table: Table) -> tuple[str, ...]:
+    """The columns that tell the rows of a merge apart: as declared, else the table's own primary key.
+
+    Raises `UserError` where there is none, or one that is declared is no column.
+    """
+    if not stream.primary_key:
+        return table.primary_key or _none(table)
+    wrong = Wrong()
+    found = []
+    for index, name in enumerate(stream.primary_key):
+        with wrong:
+            found.append(_column(table, name, f"primary_key[{index}]"))
+    wrong.raise_all()
+    return tuple(dict.fromkeys(found))
+
+
+def _column(table: Table, name: str, setting: str) -> str:
+    column = table.column(name)
+    if column is not None:
+        return column.name
+    known = [c.name for c in table.columns]
+    raise UserError(
+        f"primary_key names {name!r}, which is no column of {table.name}",
+        hint=did_you_mean(name, known) or f"its columns: {', '.join(known)}",
+        setting=setting,
+    )
+
+
+def _none(table: Table) -> tuple[str, ...]:
+    others = "; ".join(f"primary_key: [{', '.join(key)}]" for key in unique_keys(table))
+    raise UserError(
+        f"{table.name} has no primary key, and a merge goes by one",
+        hint=f"declare {others or '`primary_key: [...]`'}; `mode: overwrite` needs none",
+        setting="primary_key",
+    )
+
+
+def check_shown(key: Sequence[str], fields: Sequence[Field], table: Table) -> None:
+    """Raise `UserError` where the lake would not tell the rows of a key apart."""
+    for name in key:
+        if how := hidden(name, fields):
+            raise UserError(
+                f"key column {name} is {how}, so the lake would not tell rows apart",
+                hint="take it as it is, or declare another `primary_key`",
+                setting="primary_key",
+            )
+    if reason := merged(key, fields, table):
+        raise UserError(
+            "rows of two keys may have one in the lake",
+            why=reason,
+            hint=f"`columns: {{{reason.partition(':')[0]}: {{type: string}}}}` keeps the key whole",
+            setting="primary_key",
+        )
+
+
+def merged(columns: Sequence[str], fields: Iterable[Field], table: Table) -> str:
     """Why two rows may have one key in the lake; '' where they cannot.
 
     A merging column harms nothing where others of the key are unique by themselves.
     """
     by = {field.source: field for field in fields if field.source is not None}
-    reasons = {name: _merging(by[name], table) for name in order.columns if name in by}
-    lossless = {name for name in order.columns if not reasons.get(name)}
+    reasons = {name: _merging(by[name], table) for name in columns if name in by}
+    lossless = {name for name in columns if not reasons.get(name)}
     if any(set(key) <= lossless for key in _unique(table)):
         return ""
     return next((f"{name}: {reason}" for name, reason in reasons.items() if reason), "")
@@ -25,7 +83,9 @@ def merged(order: Order, fields: Iterable[Field], table: Table) -> str:
 
 def check_lookback(rule: CursorRule, order: Order, fields: Sequence[Field], table: Table) -> None:
     """Raise `UserError` where `lookback` would take one row for another."""
-    reason = merged(order, fields, table) if rule.lookback is not None else ""
+    if rule.lookback is None or order.moves:  # a merge compares by its own key
+        return
+    reason = merged(order.columns, fields, table)
     if reason:
         name = reason.partition(":")[0]
         raise UserError(

@@ -84,11 +84,22 @@ def rebuild(recorded: tuple[str, ...]) -> str:
 def moved(recorded: tuple[str, ...], now: tuple[str, ...]) -> str:
     """In words, what makes a position count by something else than today's order."""
     last = (recorded[-1:], now[-1:])
+    was, is_ = (_merged_by(definition) for definition in (recorded, now))
+    if was and is_ and was != is_:
+        return f"the primary key was [{was}], is [{is_}]: rows in the lake are keyed the old way"
+    if bool(was) != bool(is_):
+        return f"the mode {'was' if was else 'is now'} merge: rows in the lake are those of the other mode"
     for kind in ("query", "aggregate"):
         if recorded[:-1] == now[:-1] and all(one[0].startswith(f"{kind}:") for one in last if one):
             return f"the {kind} was edited: the position, and the rows in the lake, are of the one before"
     was, is_ = (" ".join(d) for d in (recorded, now))
     return f"the cursor was [{was}], is [{is_}]: the position counts by the old one"
+
+
+def _merged_by(definition: tuple[str, ...]) -> str:
+    """The key of a merge, by what its position is pinned to; `` for any other."""
+    said = (part for part in (definition[-1:] or ("",))[0].split("; ") if part.startswith("merge:"))
+    return next(said, "").removeprefix("merge:")
 
 
 def verdict(
@@ -110,7 +121,7 @@ def verdict(
         return GoOn()
     if evidence.empty:
         return _emptied(evidence)
-    if (hold := _null_row_changed(position, evidence)) is not None:
+    if not order.moves and (hold := _null_row_changed(position, evidence)) is not None:
         return hold
     if position.key is None:
         return GoOn()
@@ -220,14 +231,29 @@ def _compared(position: Position, evidence: Evidence, order: Order, on_reset: On
     trusted = _trusted(sightings) if sightings else 0
     if trusted is not None and (hold := _came_in_below(position, evidence)) is not None:
         return hold
+    if trusted is not None and order.moves and (back := _went_back(position, evidence, trusted)) is not None:
+        return back
     if trusted == 0:
         return next(_still_same(position, evidence, order), GoOn())
     if trusted is not None:
         why = f"the last replicated row changed or is gone ({_seen(sightings)})"
         return ReRead(after=sightings[trusted].key, why=why)
     if all(s.found == "absent" for s in sightings):
-        return _none_present(position, evidence, on_reset)
-    return _replaced(position, evidence, on_reset)
+        return _none_present(position, evidence, order, on_reset)
+    return _replaced(position, evidence, order, on_reset)
+
+
+def _went_back(position: Position, evidence: Evidence, trusted: int) -> Restart | None:
+    """Of a merge, whose rows change: a row as it was before, or the last ones gone with another file.
+
+    A backup was put in its place, and which rows it has as they were nothing tells.  All are read again,
+    which writes no row twice.  In the same file the last rows were deleted.
+    """
+    file = (evidence.file.device, evidence.file.inode, evidence.file.birth)
+    earlier = any(s.found == "differs" for s in evidence.sightings)
+    if not earlier and (trusted == 0 or position.file == file):
+        return None
+    return Restart(why=f"the source went back to an earlier state: {_seen(evidence.sightings)}")
 
 
 def _seen(sightings: tuple[Sighting, ...]) -> str:
@@ -276,16 +302,19 @@ def _still_same(position: Position, evidence: Evidence, order: Order) -> Iterato
         )
 
 
-def _none_present(position: Position, evidence: Evidence, on_reset: OnReset) -> Verdict:
+def _none_present(position: Position, evidence: Evidence, order: Order, on_reset: OnReset) -> Verdict:
     if evidence.sequence_passed:
         return GoOn(note="rows were purged (the AUTOINCREMENT sequence stands past the position)")
     if evidence.all_past:
         return GoOn(note="rows were purged (every row left lies past the position)")
-    return _replaced(position, evidence, on_reset)
+    return _replaced(position, evidence, order, on_reset)
 
 
-def _replaced(position: Position, evidence: Evidence, on_reset: OnReset) -> Verdict:
+def _replaced(position: Position, evidence: Evidence, order: Order, on_reset: OnReset) -> Verdict:
+    """Of a merge the very same file is read again from its start: a row that is there already stays one."""
     seen = _seen(evidence.sightings)
+    if order.moves and is_same_file(position, evidence):
+        return Restart(why=f"rows were rewritten in place: {seen}")
     speaks: tuple[Callable[[], Hold | None], ...] = (
         lambda: _same_file(position, evidence, seen),
         lambda: _other_machine(position, evidence, seen),
@@ -293,6 +322,12 @@ def _replaced(position: Position, evidence: Evidence, on_reset: OnReset) -> Verd
     )
     holds = (hold for rule in speaks if (hold := rule()) is not None)
     return next(holds, Restart(why=f"another database is behind the path: {seen}"))
+
+
+def is_same_file(position: Position, evidence: Evidence) -> bool:
+    """Whether it is the very file of the position; without a birth time nothing tells."""
+    now = (evidence.file.device, evidence.file.inode, evidence.file.birth)
+    return evidence.file.birth is not None and position.file == now
 
 
 def _same_file(position: Position, evidence: Evidence, seen: str) -> Hold | None:

@@ -273,7 +273,8 @@ class AppendCycle(Cycle):
     def _draft(self, part: Part, snapshot: Snapshot, look: Look, rows: int) -> Draft:
         position = self._next_position(part, snapshot.first, look)
         position = replace(position, written=position.written + rows)
-        return Draft(part=part, batch=look.standing.batch + 1, position=position, rows=rows)
+        needed = _is_news(position, look.standing.position)
+        return Draft(part=part, batch=look.standing.batch + 1, position=position, rows=rows, needed=needed)
 
     def _take(self, part: Part, snapshot: Snapshot, look: Look) -> bool:
         """Read a window: into memory, to share a commit with others, or as a commit of its own.
@@ -351,21 +352,26 @@ class AppendCycle(Cycle):
         started = self._clock()
         rows = sum(d.rows for d in drafts)
         meter = Meter(drafts[0].part.extract)
+        written: int | None = rows
 
-        def write(table: target.Table, txns: Txns, metadata: Mapping[str, str]) -> None:
+        def write(table: target.Table, txns: Txns, metadata: Mapping[str, str]) -> bool:
+            nonlocal written
             if rows:
                 read = reader(drafts[0].part, table, meter.metered(batches()))
-                table.append(read, txns=txns, metadata=metadata)
+                written = self._write(drafts, table, read, txns, metadata)
             else:
                 table.empty(txns=txns, metadata=metadata)
+            return written is not None
 
         version = self._ledger.commit(drafts, write)
-        self._tally.commit([d.part.database.name for d in drafts], rows, meter.misfits)
+        if version is None or written is None:
+            return
+        self._tally.commit([d.part.database.name for d in drafts], written, meter.misfits)
         self._listen(
             Committed(
                 stream=self._stream.name,
                 into=self._stream.path_for(drafts[0].part.database.name),
-                rows=rows,
+                rows=written,
                 databases=len(drafts),
                 version=version,
                 bytes=meter.bytes,
@@ -374,6 +380,25 @@ class AppendCycle(Cycle):
                 seconds=self._clock() - started,
             )
         )
+
+    def _write(
+        self,
+        drafts: Sequence[Draft],
+        table: target.Table,
+        rows: pa.RecordBatchReader,
+        txns: Txns,
+        metadata: Mapping[str, str],
+    ) -> int | None:
+        """Write the rows of a commit: how many were; None where none was worth one."""
+        table.append(rows, txns=txns, metadata=metadata)
+        return sum(draft.rows for draft in drafts)
+
+
+def _is_news(position: Position, old: Position | None) -> bool:
+    """Whether a position says more of the source than the one before it did."""
+    return old is None or any(
+        getattr(position, name) != getattr(old, name) for name in ("key", "nulls", "ties", "incarnation")
+    )
 
 
 def remembering(part: Part, base: Position) -> Extract:

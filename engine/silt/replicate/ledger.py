@@ -35,7 +35,7 @@ class Draft:
     """One database's share of a commit: batch `batch` of `part`, leading to `position`, with `rows` rows.
 
     `position` None empties it (reset: transactions cannot be removed, DESIGN 4.5).  `late` rows came after
-    their window was written.
+    their window was written.  `needed`: it is worth a commit though no row of the lake changes.
     """
 
     part: Part
@@ -43,6 +43,7 @@ class Draft:
     position: Position | None
     rows: int
     late: int = 0
+    needed: bool = True
 
     @property
     def txns(self) -> Txns:
@@ -163,17 +164,18 @@ class Ledger:
 
     # --- committing ---
 
-    def commit(self, drafts: Sequence[Draft], write: Write) -> int:
+    def commit(self, drafts: Sequence[Draft], write: Write) -> int | None:
         """One commit that carries every draft's transactions; the version at which it is seen to stand.
 
-        Raises what `write` raised when the table shows that nothing of it landed, `Fenced` when a
-        rival's batch stands there instead.
+        None where `write` says, by returning False, that nothing was worth one.  Raises what `write` raised
+        when the table shows that nothing of it landed, `Fenced` when a rival's batch stands there instead.
         """
         txns = tuple(pair for draft in drafts for pair in draft.txns)
         failure: Exception | None = None
         self._lake.sync()
         try:
-            write(self.table, txns, self._metadata(drafts))
+            if write(self.table, txns, self._metadata(drafts)) is False:
+                return None
         except Exception as error:  # noqa: BLE001  # whatever it was, the table knows whether it landed
             failure = error
         self.refresh()

@@ -112,6 +112,8 @@ class OverwriteCycle(Cycle):
             table.replace(rows, predicate=predicate(draft.part.slice), txns=txns, metadata=metadata)
 
         version = self._ledger.commit([draft], write)
+        if version is None:  # never: what it writes is always worth a commit
+            return
         self._tally.commit([draft.part.database.name], draft.rows, meter.misfits)
         self._listen(
             Committed(

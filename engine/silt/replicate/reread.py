@@ -46,7 +46,7 @@ def key_fields(part: Part) -> tuple[Field, ...]:
             hint=f"`lineage: [rowid]` or the key column keeps it; {REBUILD}",
         )
     fields = tuple(field for field in found if field is not None)
-    if order is not None and (reason := merged(order, fields, part.extract.table)):
+    if order is not None and (reason := merged(order.columns, fields, part.extract.table)):
         raise Held(
             "rows must be compared with the slice, but rows of two keys may have one there",
             rule="4.4",

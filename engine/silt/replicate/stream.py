@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 from silt.errors import Contended, SchemaMoved, SiltError, Unplaced, bug
+from silt.manifest.model import Mode
 from silt.observe import Handles, look_again
 from silt.plan.build import state_of
 from silt.plan.model import Part, State, StreamPlan, TablePlan
@@ -15,6 +16,7 @@ from silt.replicate.aggregate import AggregateCycle
 from silt.replicate.append import AppendCycle
 from silt.replicate.cycle import Cycle
 from silt.replicate.ledger import Ledger, shown
+from silt.replicate.merge import MergeCycle
 from silt.replicate.model import Finished, Listener, Noted, Retrying, Started, Stopping, StreamResult
 from silt.replicate.overwrite import OverwriteCycle
 from silt.replicate.round import Round, Visit
@@ -27,6 +29,13 @@ TRIES = 40
 
 PLANS = 5
 """Times that a cycle is planned anew, for a source whose schema keeps moving."""
+
+
+_CYCLES: Mapping[Mode, type[Cycle]] = {
+    "append": AppendCycle,
+    "merge": MergeCycle,
+    "overwrite": OverwriteCycle,
+}
 
 
 class StreamCycle:
@@ -148,7 +157,7 @@ class StreamCycle:
 
     def _cycle(self, parts: tuple[Part, ...], ledger: Ledger) -> None:
         stream = self._plan.stream
-        kind: type[Cycle] = OverwriteCycle if stream.mode == "overwrite" else AppendCycle
+        kind: type[Cycle] = _CYCLES[stream.mode]
         kind = kind if stream.aggregate is None else AggregateCycle
         kind(
             self._plan,

@@ -39,7 +39,7 @@ def check(connection: Connection, table: Table, where: str, *, append: bool) -> 
     if append and (of_now := clock(found, local=False)):
         raise UserError(
             f"`where` is refused: {of_now} would take or leave the same row at another time, "
-            "and mode append reads each row once",
+            "and a mode with a position reads each row once",
             on=where,
             hint="`cursor: {column: ..., initial_value: ...}` says from where on rows are read; "
             "a window that moves with the clock is for `mode: overwrite`",

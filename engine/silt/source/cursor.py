@@ -8,7 +8,7 @@ its reasons, the runners-up, or why nothing is safe and what would make it so.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Final
 
@@ -52,13 +52,15 @@ def detect(
     mode: str = "append",
     recorded: tuple[str, ...] = (),
     lookback: bool = False,
+    key: tuple[str, ...] = (),
 ) -> CursorChoice:
     """The cursor of `table`: detected (`auto`), its `rowid`, or the declared `columns`.
 
     `recorded` is the cursor of a position, as `plan.verdict.definition` spells it: its tie-breaker stays
     where it still tells rows apart, though an index that came later offers another.  With `lookback`
     declared, nothing advises it.  `order` is None where nothing is safe.  A `mode` without a cursor
-    (overwrite) gets none.
+    (overwrite) gets none; merge goes by a column that is written again when a row changes, and tells ties
+    apart by `key`.
 
     Raises `UserError` for declared columns that the table does not have.
     """
@@ -67,11 +69,93 @@ def detect(
         return CursorChoice(
             order=None, detected=False, why="overwrite reads the whole table: it needs no cursor"
         )
+    if mode == "merge":
+        return _of_merge(table, seen, kind, columns, key, lookback=lookback)
     if kind == "auto":
         return _detected(table, seen)
     if kind == "rowid":
         return _by_rowid(table)
     return _declared(table, seen, columns, recorded, lookback=lookback)
+
+
+def _of_merge(
+    table: Table,
+    census: TableCensus,
+    kind: str,
+    columns: tuple[str, ...],
+    key: tuple[str, ...],
+    *,
+    lookback: bool,
+) -> CursorChoice:
+    """A row that changes moves up in this order, so ties are never known to come in the order of commits."""
+    if kind == "auto":
+        choice = _of_changes(table, census)
+    elif kind == "rowid":
+        choice = _by_rowid(table)
+    else:
+        choice = _declared(table, census, columns, (), lookback=lookback)
+    order = choice.order
+    if order is None:
+        return choice
+    if order.kind == "columns" and (table.kind == "view" or is_distinct(table, key)):
+        order = replace(order, tie=_left(key, order.cursor), renumbers=False)
+    doubts = _moving_doubts(table, census, order, key, lookback=lookback)
+    pinned = replace(order, moves=True, rises=order.kind == "rowid", relation=f"merge:{', '.join(key)}")
+    return replace(choice, order=pinned, warnings=tuple(doubts))
+
+
+def _of_changes(table: Table, census: TableCensus) -> CursorChoice:
+    """The column that says when a row changed: by a trigger, or by its name over values that are times."""
+    found = _changing(table, census)
+    usable = next((e for e in found if not e.objection or (e.values == 0 and not e.count.nulls)), None)
+    if usable is None:
+        return CursorChoice(
+            order=None,
+            detected=True,
+            why=f"no column of {table.name} is known to be written again when a row changes",
+            runners_up=_runners_up(found),
+        )
+    name = usable.column.name
+    says = f"trigger {usable.set_by} sets it" if usable.set_by else "by its name"
+    return CursorChoice(
+        order=Order(kind="columns", cursor=(name,), rises=False),
+        detected=True,
+        why=f"{name}, because it is written again when a row changes: {says} ({usable.why})",
+        runners_up=_runners_up([e for e in found if e is not usable]),
+        storage=usable.count.classes[0] if usable.count.classes else None,
+        time_format=usable.form,
+    )
+
+
+def _moving_doubts(
+    table: Table, census: TableCensus, order: Order, key: tuple[str, ...], *, lookback: bool
+) -> Iterator[str]:
+    """What may keep a merge from seeing that a row changed."""
+    name = order.cursor[0]
+    lead = next((e for e in _evidence(table, census) if e.column.name == name), None)
+    if order.kind == "rowid" or lead is None:
+        if set(key) <= set(order.cursor):
+            yield f"{name} stays when a row changes: changes are missed"
+        return
+    if not lead.changes:
+        yield f"nothing says that {name} is written again when a row changes: a change without it is missed"
+    if lead.form is not None and not lookback:
+        yield f"rows that commit with an earlier {name} than the last are missed: `lookback` reads them again"
+    if not lead.indexed:
+        yield f"no index on {name}: each cycle reads the whole table"
+    if order.renumbers:
+        yield f"VACUUM may renumber the rowids that tell ties of {name} apart: the stream may then be held"
+
+
+def is_distinct(table: Table, key: tuple[str, ...]) -> bool:
+    """Whether the schema promises that no two rows have one `key`."""
+    keys = (*_unique_keys(table), *_nullable_keys(table))
+    return any(set(known) <= set(key) for known in keys)
+
+
+def unique_keys(table: Table) -> tuple[tuple[str, ...], ...]:
+    """The column sets that tell rows apart and hold no NULL, the primary key first."""
+    return tuple(dict.fromkeys((*([table.primary_key] if table.primary_key else ()), *_unique_keys(table))))
 
 
 # --- evidence -------------------------------------------------------------------------------------
@@ -313,9 +397,13 @@ def changes(table: Table, census: TableCensus) -> tuple[Candidate, ...]:
 
     By an UPDATE trigger that sets them, or a name such as updated_at over values that are times.
     """
+    return tuple(Candidate(columns=(e.column.name,), why=e.why) for e in _changing(table, census))
+
+
+def _changing(table: Table, census: TableCensus) -> list[_Evidence]:
     found = [e for e in _evidence(table, census) if e.changes]
     found.sort(key=lambda e: (bool(e.objection), e.form is None, not e.set_by, not e.indexed, e.place))
-    return tuple(Candidate(columns=(e.column.name,), why=e.why) for e in found)
+    return found
 
 
 def times(table: Table, census: TableCensus) -> dict[str, str]:

@@ -9,14 +9,21 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
 
 from silt.position import Position, Value, Witness
 from silt.shapes import GREATEST_ROWID, Evidence, Extract, FileIdentity, Found, Key, Sighting, TextShape
 from silt.source.clone import sequence
-from silt.source.open import identity, machine_id
+from silt.source.digest import Digest
+from silt.source.open import Snapshot, identity, machine_id
 from silt.source.questions import SLOTS, Questions, given, questions, slots
+from silt.source.read import stream
+from silt.source.statement import key_column, relation, written
 
 if TYPE_CHECKING:
     from silt.source.open import Connection
@@ -50,10 +57,12 @@ def gather(
     *,
     ceiling: Value = None,
     shape: TextShape | None = None,
+    moved: bool = True,
 ) -> Evidence:
     """All that `plan.verdict` decides from; `ceiling` is now + max_skew in the cursor's own spelling.
 
-    `shape` is what every text of the cursor looks like (None: it has no text format).
+    `shape` is what every text of the cursor looks like (None: it has no text format).  With `moved` a
+    witness of a merge is found wherever its row has moved to since.
     Raises what the connection raises; reads at most the rows of the position's cursor value.
     """
     ask = questions(extract)
@@ -66,7 +75,11 @@ def gather(
     file = identity(connection.path)
     # without the recorded columns a row that is there proves nothing, unless the file is the same
     proof: Found | None = None if hashed else "match" if position and _same(file, position) else "differs"
-    sightings = () if position is None or empty else _sight(connection, ask, position, proof=proof)
+    sightings: tuple[Sighting, ...] = ()
+    if position is not None and not empty:
+        by_row = moved and ask.order.moves and bool(ask.order.tie)
+        sight = _sight_moved if by_row else partial(_sight, proof=proof)
+        sightings = sight(connection, ask, position)
     absent = bool(sightings) and all(s.found == "absent" for s in sightings)
     low, exhausted = _rowid_bounds(connection, ask)
     past = position is not None and position.key is not None and absent
@@ -204,6 +217,37 @@ def _sight(
     return tuple(Sighting(key=w.key, found=_compare(w, found, proof)) for w in position.witnesses)
 
 
+def _sight_moved(connection: Connection, ask: Questions, position: Position) -> tuple[Sighting, ...]:
+    """Whether each witness's row is there, with the same cursor or a later one (DESIGN 4.4)."""
+    length = len(ask.order.cursor)
+    rows = [w.key[length:] for w in position.witnesses]
+    there: dict[Key, Key] = {}
+    for start in range(0, len(rows), SLOTS):
+        found = ask.cursors_at().rows(connection, **slots(rows[start : start + SLOTS]))
+        there.update({tuple(row[length:]): tuple(row[:length]) for row in found})
+
+    def seen(witness: Witness) -> Found:
+        now = there.get(witness.key[length:])
+        if now is None:
+            return "absent"
+        return "match" if _is_later(now, witness.key[:length]) else "differs"
+
+    return tuple(Sighting(key=w.key, found=seen(w)) for w in position.witnesses)
+
+
+def _is_later(now: Key, then: Key) -> bool:
+    """Whether a cursor is the same or a later one; of another class it is neither."""
+    try:
+        return tuple(map(_sortable, now)) >= tuple(map(_sortable, then))
+    except TypeError:
+        return False
+
+
+def _sortable(value: Value) -> Value:
+    """Texts sort by their bytes, as SQLite's do."""
+    return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
+
+
 def _compare(witness: Witness, found: Mapping[Key, int], proof: Found | None) -> Found:
     if witness.key not in found:
         return "absent"
@@ -246,7 +290,9 @@ def witnesses(
 
 
 def rehash(connection: Connection, extract: Extract, kept: Sequence[Witness]) -> tuple[Witness, ...]:
-    """`kept`, hashed by today's witness columns; a row that is gone is left out."""
+    """`kept`, hashed by today's columns; a row that is gone is left out, one that moves has no hash."""
+    if extract.order is not None and extract.order.moves and extract.order.tie:
+        return tuple(kept)
     return _hashed(connection, extract, {w.key: w.ordinal for w in kept})
 
 
@@ -294,6 +340,8 @@ def _ties_now(
     order = questions(extract).order
     if position is None or position.key is None:
         return None
+    if order.moves:
+        return content_of_ties(connection, extract, position.key)
     if order.renumbers and position.schema_version == schema_version:
         return position.ties
     return ties(connection, extract, position.key, upto=not order.renumbers)
@@ -306,6 +354,8 @@ def ties(connection: Connection, extract: Extract, key: Key, *, upto: bool = Tru
     rowids the hashes are of the content.
     """
     ask = questions(extract)
+    if ask.order.moves:
+        return content_of_ties(connection, extract, key)
     unique = not ask.order.tie and ask.table.kind != "view"  # nothing keeps a view's declared key unique
     if (ask.order.rises and not ask.order.renumbers) or unique:
         return None
@@ -313,6 +363,22 @@ def ties(connection: Connection, extract: Extract, key: Key, *, upto: bool = Tru
     bounds = given("hi", key) if upto else {}
     rows = ask.ties(names, upto=upto).rows(connection, **given("lo", key), **bounds)
     return len(rows), sum(_hash64(str(row[0])) for row in rows) % 2**64
+
+
+def content_of_ties(connection: Connection, extract: Extract, key: Key) -> tuple[int, int] | None:
+    """(count, digest) of the rows at the cursor value of `key` up to it, as the lake holds them.
+
+    A row may change and keep its place, in a clock's tick.  Masked columns count by their masks.
+    """
+    if not questions(extract).order.tie:
+        return None
+    lo = before(connection, extract, key[0], inclusive=False)
+    rows = count(connection, extract, lo, key)
+    digest = Digest(extract)
+    with closing(stream(Snapshot(readers=(connection,)), extract, lo, key, rows)) as batches:
+        for batch in batches:
+            digest.add(batch)
+    return rows, int(digest.hex()[:15], 16)
 
 
 def _hash64(text: str) -> int:
@@ -376,6 +442,17 @@ def last_upto(connection: Connection, extract: Extract, key: Key) -> Key | None:
 def before(connection: Connection, extract: Extract, value: Value, *, inclusive: bool) -> Key | None:
     """The last key whose cursor lies below `value` (or at it): where a re-read begins after."""
     return _key(questions(extract).before(inclusive=inclusive).rows(connection, value=value))
+
+
+def count_without_key(connection: Connection, extract: Extract) -> int:
+    """How many rows that the stream reads have NULL in the key."""
+    rel = relation(extract.table)
+    missing = sa.or_(sa.false(), *(key_column(rel, extract.table, name).is_(None) for name in extract.key))
+    counted = sa.select(sa.func.count()).select_from(rel).where(missing)
+    if extract.where is not None:
+        counted = counted.where(written(extract.where))
+    ((found,),) = connection.rows(counted)
+    return int(found)
 
 
 def count_nulls(connection: Connection, extract: Extract, after: int | None, upto: int) -> int:

@@ -45,7 +45,7 @@ def derive(connection: Connection, name: str, query: str, *, append: bool) -> Ta
     _check_steady(query)
     if append and _is_limited(query):
         raise UserError(
-            "`query` has a LIMIT, and mode append would miss the rows that it cuts off",
+            "`query` has a LIMIT, and a mode with a position would miss the rows that it cuts off",
             on=query,
             hint="leave it out: the position says what is new; or `mode: overwrite`",
             setting="query",

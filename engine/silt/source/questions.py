@@ -228,13 +228,23 @@ class Questions:
         return found.where(self._at_one_of())
 
     def _at_one_of(self) -> ColumnElement[bool]:
-        if len(self.key) == 1:
-            return self.key[0].in_([sa.bindparam(f"k{slot}_0") for slot in range(SLOTS)])
+        return self._one_of(self.key)
+
+    def _one_of(self, key: Sequence[ColumnElement[Any]]) -> ColumnElement[bool]:
+        if len(key) == 1:
+            return key[0].in_([sa.bindparam(f"k{slot}_0") for slot in range(SLOTS)])
         at = (
-            sa.and_(*(c == sa.bindparam(f"k{slot}_{i}") for i, c in enumerate(self.key)))
-            for slot in range(SLOTS)
+            sa.and_(*(c == sa.bindparam(f"k{slot}_{i}") for i, c in enumerate(key))) for slot in range(SLOTS)
         )
         return sa.or_(*at)
+
+    def cursors_at(self) -> Query:
+        """Cursor and tie-breaker of the rows at 16 tie-breakers, wherever they stand in the order."""
+        return self._once(("cursors",), self._cursors_at)
+
+    def _cursors_at(self) -> sa.Select[Any]:
+        tie = self.key[len(self.cursor) :]
+        return sa.select(*self.key).select_from(self._rel).where(self._one_of(tie))
 
     def ties(self, columns: tuple[str, ...], *, upto: bool) -> Query:
         """Rendered `columns` of the rows whose cursor is `lo0..`, up to the key `hi` or all."""

@@ -504,8 +504,7 @@ def _judged(
 
 def _rescues(job: _Job, f: Field) -> bool:
     """Whether a misfit of the field is kept beside its row: not one of the key, which finds the row again."""
-    order = job.extract.order
-    return job.extract.rescues and (order is None or f.source not in order.columns)
+    return job.extract.rescues and f.source not in job.extract.finds
 
 
 def _masked_apart(

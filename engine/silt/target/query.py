@@ -15,9 +15,9 @@ _TABLE = "silt_rows"
 _FIRST_YEAR, _LAST_YEAR = 1678, 2261
 
 
-def predicate_sql(predicate: Predicate) -> str:
-    """`predicate` as delta-rs's overwrite wants it: SQL text with literals."""
-    return _text(_condition(predicate))
+def predicate_sql(predicate: Predicate, *, of: str = "") -> str:
+    """`predicate` as delta-rs wants it: SQL text with literals, its columns those of the relation `of`."""
+    return _text(_condition(predicate, of))
 
 
 def rows_sql(columns: Sequence[str], predicate: Predicate | None) -> str:
@@ -48,21 +48,21 @@ def _matching(statement: Any, predicate: Predicate | None) -> Any:
     return found if predicate is None else found.where(_condition(predicate))
 
 
-def _condition(predicate: Predicate) -> Any:
+def _condition(predicate: Predicate, of: str = "") -> Any:
     from sqlalchemy import and_, true
 
-    equal = (_name(name) == value for name, value in predicate.equals)
-    return and_(true(), *equal, *_bounds(predicate))
+    equal = (_name(name, of) == value for name, value in predicate.equals)
+    return and_(true(), *equal, *_bounds(predicate, of))
 
 
-def _bounds(predicate: Predicate) -> Iterator[Any]:
+def _bounds(predicate: Predicate, of: str) -> Iterator[Any]:
     if predicate.between is None:
         return
     name, least, greatest = predicate.between
     if (low := _literal(least)) is not None:
-        yield _name(name) >= low
+        yield _name(name, of) >= low
     if (high := _literal(greatest)) is not None:
-        yield _name(name) <= high
+        yield _name(name, of) <= high
 
 
 def _literal(value: object) -> Any:
@@ -76,11 +76,12 @@ def _literal(value: object) -> Any:
     return literal(value) if plain else None
 
 
-def _name(name: str) -> Any:
-    from sqlalchemy import column
+def _name(name: str, of: str = "") -> Any:
+    from sqlalchemy import column, table
     from sqlalchemy.sql import quoted_name
 
-    return column(quoted_name(name, quote=True))
+    named: Any = column(quoted_name(name, quote=True))
+    return table(of, named).c[name] if of else named
 
 
 def _text(statement: Any) -> str:

@@ -20,7 +20,7 @@ from deltalake.table import TableAlterer
 
 from silt.errors import Contended, Fenced, RetryLater, SiltError, UserError
 from silt.position import unpack
-from silt.target import durable, query
+from silt.target import durable, merger, query
 from silt.target.commits import HOOKS, clean_log, commit_properties, refuse_deletion_vectors
 from silt.target.failures import Unreachable, translated
 from silt.target.feed import Feed, writer_properties
@@ -176,6 +176,47 @@ class Table:
             how["predicate"] = query.predicate_sql(predicate)
         replaced = json.dumps(dict(predicate.equals) if predicate else {}, ensure_ascii=False)
         return self._write(reader, txns, {**metadata, REPLACED: replaced}, writer, how)
+
+    def merge(
+        self,
+        rows: Any,
+        *,
+        keys: Sequence[str],
+        unlike: Sequence[str],
+        within: Predicate,
+        txns: Sequence[tuple[str, int]],
+        metadata: Mapping[str, str],
+    ) -> int:
+        """Put each of `rows` (a pyarrow.Table) in the place of the row with the same `keys`, or add it.
+
+        A row is written where one of the columns `unlike` differs: how many were; where none did, there is
+        no commit.  `within` bounds the rows of the table that may be met; no two of `rows` have one key, and
+        none a NULL in it.  Raises as `append`.
+        """
+        delta = self._delta()
+        with self._translated():
+            refuse_deletion_vectors(delta, on=self.uri)
+        self._fence(txns)
+        feed = Feed(rows.to_reader(), arrow(delta.schema()), on=self.uri)
+        replaced = json.dumps(dict(within.equals), ensure_ascii=False)
+        before = delta.version()
+        try:
+            with self._translated():
+                written = merger.run(
+                    delta,
+                    feed.reader().read_all(),
+                    keys=keys,
+                    unlike=unlike,
+                    within=within,
+                    writer=writer_properties(arrow(delta.schema()), WriterHints(), feed.row_bytes),
+                    commit=commit_properties(txns, {**metadata, REPLACED: replaced}, retries=_RETRIES),
+                )
+        except BaseException:
+            self._forget()
+            raise
+        if delta.version() > before:
+            self._committed(delta, txns)
+        return written
 
     def empty(self, *, txns: Sequence[tuple[str, int]], metadata: Mapping[str, str]) -> int:
         """Advance positions without a row: an empty append does make a commit (FACTS); as `append`."""
