@@ -155,7 +155,7 @@ class Logged(Replication):
 
     def cycle(self, job: Job, stop: Stopping, *, again: bool) -> Report:
         assert self.daemon is not None
-        slot = self.daemon._timetable._slots.get(job.stream.name)  # its grid is nowhere else
+        slot = self.daemon._roster.timetable._slots.get(job.stream.name)  # its grid is nowhere else
         report = super().cycle(job, stop, again=again)
         if slot is not None:
             assert isinstance(stop, Turn)
@@ -260,7 +260,7 @@ def said_by(model: Model, here: House) -> dict[str, tuple[str, ...]]:
 
 
 def held_now(here: House) -> set[str]:
-    return {name for name, job in here.daemon._jobs.items() if job.hold is not None}
+    return {name for name, job in here.daemon._roster.jobs.items() if job.hold is not None}
 
 
 def untouched_keep_their_grid(here: House, names: set[str], since: int, grids: dict[str, int]) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Final, TypeAlias
 
 from silt.daemon.begin import Beginning
@@ -16,18 +17,16 @@ from silt.daemon.edits import Edits
 from silt.daemon.job import Job, Prepared, Report, Survey, Work
 from silt.daemon.ledger import Ledger
 from silt.daemon.receipts import Receipts
+from silt.daemon.roster import Roster
 from silt.daemon.scout import Scout
 from silt.daemon.systemd import Notify
-from silt.daemon.timetable import Timetable
-from silt.daemon.turns import Turn, Turns
-from silt.daemon.wake import Wake, Watched
+from silt.daemon.turns import Turn
 from silt.daemon.workers import Workers
-from silt.errors import RetryLater, SiltError, bug
-from silt.manifest.diff import Diff, Running, diff, held_streams
-from silt.manifest.identity import Identity, identity
+from silt.errors import SiltError, bug
+from silt.manifest.diff import Diff, Running
 from silt.manifest.model import Manifest, Stream
 from silt.plan.build import state_of
-from silt.plan.model import Plan, StreamPlan
+from silt.plan.model import Plan
 from silt.replicate.model import StreamResult
 from silt.report import failure, reload
 from silt.report.events import Line
@@ -47,9 +46,6 @@ PATIENCE: Final = 5.0
 LOOK: Final = 0.05
 """Seconds between looks at whether the first look is done, or a signal came."""
 
-GRAIN: Final = 0.02
-"""Seconds between answers to writes of sources: at 500 writes a second the loop turns 50 times."""
-
 
 class Daemon:
     """The loop.  `run` returns when `stop` is set and every commit under way is done, or `grace` is over.
@@ -68,7 +64,7 @@ class Daemon:
         workers: int = WORKERS,
         watch: bool = True,
     ) -> None:
-        self._running = Running(manifest=beginning.manifest, streams=())
+        self._roster = Roster(beginning.manifest, workers=workers, state=state, woken=self.wake)
         self._beginning = beginning
         self._work = work
         self._emit = emit
@@ -76,21 +72,12 @@ class Daemon:
         self._state = state
         self._number = workers
         self._watch = watch
-        self._timetable = Timetable()
-        self._turns = Turns(workers)
         self._ledger = Ledger()
-        self._jobs: dict[str, Job] = {}
-        self._again: set[str] = set()
-        self._under_way: dict[str, Turn] = {}
         self._inbox: queue.SimpleQueue[Report | Survey | Prepared | None] = queue.SimpleQueue()
-        self._ran: dict[str, Identity] = {**state.ran()}
-        self._accepted: dict[str, Identity] = {}
         self._receipts = Receipts(beginning.manifest.digest, refused=beginning.problems)
-        self._readers: dict[str, set[str]] = {}
-        self._wake = Wake(self.wake)
         self._scout = Scout(work, self._inbox.put)
         self._started = time.time()
-        self._written = self._drained = 0.0
+        self._written = 0.0
         self._ahead = time.time() - time.monotonic()
         self._warned = self._blind = ""
         self._is_ready = self.is_quiet = False
@@ -122,15 +109,15 @@ class Daemon:
 
     def manifest(self) -> Manifest:
         """The manifest that runs, for any thread."""
-        return self._running.manifest
+        return self._roster.running.manifest
 
     def running(self) -> Running:
         """The manifest that runs and its streams, for any thread."""
-        return self._running
+        return self._roster.running
 
     def streams(self) -> tuple[Stream, ...]:
         """The streams that run, for any thread."""
-        return self._running.streams
+        return self._roster.running.streams
 
     # --- the loop itself ---
 
@@ -160,7 +147,7 @@ class Daemon:
                 while not self._stop.is_set():
                     self._round(workers)
         finally:
-            self._wake.close()
+            self._roster.close()
         ended = self._end()
         patience = PATIENCE if ended else 0.0
         self.is_quiet = self._scout.close(patience) & workers.close(patience)
@@ -172,13 +159,13 @@ class Daemon:
 
         def look() -> None:
             try:
-                found.put(self._work.look(self._running.manifest))
+                found.put(self._work.look(self._roster.running.manifest))
             except BaseException as error:  # noqa: BLE001  # raised where it is waited for
                 found.put(error)
 
         thread = threading.Thread(target=look, name="silt-look", daemon=True)
         thread.start()
-        patience = self._running.manifest.grace
+        patience = self._roster.running.manifest.grace
         while thread.is_alive() and patience > 0:
             thread.join(LOOK)
             patience -= LOOK if self._stop.is_set() else 0.0
@@ -193,22 +180,16 @@ class Daemon:
         """The watch over the manifest's files, where it is wanted."""
         if not self._watch:
             return nullcontext()
-        path = self._running.manifest.path
+        path = self._roster.running.manifest.path
         return Edits(path, self._beginning.on_disk, lambda ago: self.reload(seconds=ago, asked=False))
 
     def _round(self, workers: Workers) -> None:
         now = time.monotonic()
         self._follow_clock(now)
-        if now - self._drained >= GRAIN:
-            self._drained = now
-            for path in self._wake.drain():
-                for name in self._readers.get(path, ()):
-                    self._timetable.touch(name, now)
-        for name in self._timetable.take(now):
-            self._turns.add(name, self._jobs[name].group)
-        while (turn := self._turns.take()) is not None:
-            self._begin(workers, turn)
-        self._collect(timeout=self._rest())
+        self._roster.line_up(now)
+        for job, turn, again in self._roster.turns(partial(Turn, self._stop)):
+            self._begin(workers, job, turn, again=again)
+        self._collect(timeout=self._roster.rest(time.monotonic(), TICK))
         self._write()
         self._systemd.alive()
 
@@ -217,21 +198,10 @@ class Daemon:
         ahead = time.time() - now
         if abs(ahead - self._ahead) > TICK:
             self._ahead = ahead
-            self._timetable.clock_moved(now)
+            self._roster.timetable.clock_moved(now)
 
-    def _rest(self) -> float:
-        """Seconds until something is to be done without being told."""
-        due = self._timetable.next()
-        rest = TICK if due is None else min(max(due - time.monotonic(), 0.0), TICK)
-        return max(rest, GRAIN) if self._wake.is_pending else rest
-
-    def _begin(self, workers: Workers, name: str) -> None:
-        turn = Turn(self._stop, lambda: len(self._turns) > 0)
-        self._under_way[name] = turn
-        self._timetable.began(name)
-        self._ledger.started(name)
-        job, again = self._jobs[name], name in self._again
-        self._again.discard(name)
+    def _begin(self, workers: Workers, job: Job, turn: Turn, *, again: bool) -> None:
+        self._ledger.started(job.stream.name)
         workers.submit(lambda: self._inbox.put(carried_out(self._work, job, turn, again=again)))
 
     def _collect(self, *, timeout: float) -> None:
@@ -249,33 +219,21 @@ class Daemon:
             case Report():
                 self._settle(message)
             case Survey() if not self._stop.is_set():
-                if message.manifest is self._running.manifest:
+                if message.manifest is self._roster.running.manifest:
                     self._surveyed(message)
-                self._plan_anew(message.moved)  # by an earlier manifest, too: a move is told only once
+                self._roster.plan_anew(message.moved)  # by an earlier manifest, too: a move is told only once
             case Prepared() if not self._stop.is_set():
                 self._prepared(message)
 
     # --- a cycle ended ---
 
     def _settle(self, report: Report) -> None:
-        result, name = report.result, report.result.name
-        del self._under_way[name]
-        error = result.error
-        self._turns.done(name, trouble=isinstance(error, RetryLater))
         now = time.monotonic()
-        if result.stopped:
-            due = self._timetable.gave_way(name, now)
-        else:
-            due = self._timetable.done(name, now, failed=result.state == "failing")
+        due = self._roster.ended(report, now)
         if due is None:
             return
-        self._note_plan(report.job)
-        if result.state != "held" and self._jobs[name].stream == report.job.stream:
-            self._accept(report.job)
-        if result.state != "ok" and not report.quiet and not result.stopped:
-            self._again.add(name)  # what stops it may be in the plan: the next try looks again
         line = self._ledger.ended(
-            result,
+            report.result,
             began=report.began,
             now=time.time(),
             next_in=max(due - now, 0.0),
@@ -289,9 +247,13 @@ class Daemon:
     # --- which streams there are ---
 
     def _start(self, plan: Plan) -> None:
-        running = _running(plan)
-        changes = Diff(added=tuple(s.name for s in running.streams), held=held_streams(running, self._ran))
-        self._adopt(running, changes, plan)
+        self._roster.begin(_running(plan), plan)
+        self._adopted()
+
+    def _adopted(self) -> None:
+        running = self._roster.running
+        self._ledger.keep(running.streams)
+        self._scout.follow(running)
 
     def _surveyed(self, survey: Survey) -> None:
         """Streams come and go with the sources' tables."""
@@ -308,28 +270,21 @@ class Daemon:
         if survey.plan is None:
             return
         running = _running(survey.plan)
-        changes = diff(self._running, running, self._ran)
+        changes = self._roster.changes(running)
         for name in changes.removed:
             self._emit(_line("gone", name, "nothing makes this stream any more"))
         for name in changes.added:
             self._emit(_line("new", name, "a table that appeared"))
-        self._adopt(running, changes, survey.plan)
-
-    def _plan_anew(self, moved: frozenset[str]) -> None:
-        """The streams of sources that moved; those that wait for a write, at once."""
-        for name, job in self._jobs.items():
-            if job.stream.source in moved:
-                self._again.add(name)
-                if job.stream.schedule.on_change is not None:  # nobody writes a file that was just added
-                    self._timetable.hasten(name, time.monotonic())
+        self._roster.adopt(running, changes, survey.plan)
+        self._adopted()
 
     def _prepared(self, prepared: Prepared) -> None:
         """An edit was read: adopt it, or say why not."""
         plan = prepared.plan
-        changes = None if plan is None else diff(self._running, _running(plan), self._ran)
+        changes = None if plan is None else self._roster.changes(_running(plan))
         same = prepared.digest == self._receipts.digest  # a secret's file may say something else all the same
         if plan is None or changes is None or (same and changes.is_empty):
-            receipt = self._receipts.kept(prepared, streams=len(self._jobs))
+            receipt = self._receipts.kept(prepared, streams=len(self._roster.jobs))
         else:
             receipt = self._applied(prepared, plan, changes)
         if receipt is not None:
@@ -338,8 +293,9 @@ class Daemon:
             self._systemd.ready(self._ready().text)
 
     def _applied(self, prepared: Prepared, plan: Plan, changes: Diff) -> Receipt:
-        self._adopt(_running(plan), changes, plan)
-        receipt = self._receipts.applied(prepared, changes, streams=len(self._jobs))
+        self._roster.adopt(_running(plan), changes, plan)
+        self._adopted()
+        receipt = self._receipts.applied(prepared, changes, streams=len(self._roster.jobs))
         self._keep_good()
         if plan.manifest.state_dir != str(self._state.folder):
             words = f"state_dir {plan.manifest.state_dir} takes a restart: {self._state.folder} is in use"
@@ -348,7 +304,7 @@ class Daemon:
 
     def _keep_good(self) -> None:
         """What runs is what a start with an invalid manifest falls back to."""
-        manifest = self._running.manifest
+        manifest = self._roster.running.manifest
         generation = self._receipts.generation
         self._state.keep_good(manifest.path, manifest.texts, digest=manifest.digest, generation=generation)
 
@@ -359,102 +315,13 @@ class Daemon:
         self.reloaded(receipt)
         self._written = 0.0  # who asked for it waits for the status file
 
-    def _adopt(self, running: Running, changes: Diff, plan: Plan) -> None:
-        """Run `running` from now on: what did not change does not notice."""
-        plans = {each.stream.name: each for each in plan.streams}
-        self._running = running
-        for name in changes.removed:
-            self._leave(name)
-        for stream in running.streams:
-            name, hold = stream.name, changes.held.get(stream.name)
-            known = self._jobs.get(name)
-            same = name in changes.untouched and known is not None and (known.hold is None) == (hold is None)
-            planned = plans.get(name) or (_moved(known, stream) if same else None)
-            self._jobs[name] = Job(stream=stream, manifest=running.manifest, plan=planned, hold=hold)
-            if not same:
-                self._put(stream)
-        self._ledger.keep(running.streams)
-        self._turns.know({job.group for job in self._jobs.values()})
-        self._scout.follow(running)
-        self._follow_files()
-
-    def _put(self, stream: Stream) -> None:
-        """A stream that is new, or other than it was: into the timetable, the cycle under way ends soon."""
-        now, name = time.monotonic(), stream.name
-        if (turn := self._under_way.get(name)) is not None:
-            turn.end()
-        if not stream.enabled:
-            self._timetable.remove(name)
-            self._turns.remove(name)
-        elif name in self._timetable.names:
-            self._timetable.change(name, stream.schedule, now)
-        else:
-            self._timetable.add(name, stream.schedule, now, running=name in self._under_way)
-
-    def _leave(self, name: str) -> None:
-        del self._jobs[name]
-        self._timetable.remove(name)
-        self._turns.remove(name)
-        self._again.discard(name)
-        if (turn := self._under_way.get(name)) is not None:
-            turn.end()
-
-    def _note_plan(self, job: Job) -> None:
-        """The plan that a worker made: the next cycle goes by it."""
-        name, known = job.stream.name, self._jobs[job.stream.name]
-        if known is job:
-            return
-        if known.manifest is not job.manifest or known.stream != job.stream:
-            self._again.add(name)  # what it saw is not in the plan that stands now
-            return
-        self._jobs[name] = job
-        if job.stream.schedule.on_change is not None:
-            self._follow_files()
-
-    def _follow_files(self) -> None:
-        """Watch the databases of the streams that run on change."""
-        readers: dict[str, set[str]] = {}
-        polled: dict[str, bool] = {}
-        for name, job in self._jobs.items():
-            if job.plan is None or job.stream.schedule.on_change is None:
-                continue
-            poll = job.manifest.source(job.stream.source).watch == "poll"
-            for path in job.plan.paths:
-                readers.setdefault(path, set()).add(name)
-                polled[path] = polled.get(path, False) or poll
-        self._readers = readers
-        self._wake.follow(Watched(path=path, poll=poll) for path, poll in polled.items())
-
-    # --- holds that end, identities that begin ---
-
-    def _release(self) -> None:
-        """Streams that are held for an edit go on where `silt reset` has accepted it since."""
-        held = [name for name, job in self._jobs.items() if job.hold is not None]
-        if not held:
-            return
-        self._ran = {**self._state.ran()}
-        still = held_streams(self._running, self._ran)
-        for name in held:
-            if name not in still:
-                self._jobs[name] = replace(self._jobs[name], hold=None, plan=None)
-                self._timetable.hasten(name, time.monotonic())
-
-    def _accept(self, job: Job) -> None:
-        """What a stream is when it runs is what an edit is compared with, also after a restart.
-
-        Written with the status: a thousand new streams are one write.
-        """
-        now = identity(job.manifest, job.stream)
-        if self._ran.get(job.stream.name) != now:
-            self._ran[job.stream.name] = self._accepted[job.stream.name] = now
-
     # --- what is told ---
 
     def _ready(self) -> Line:
-        databases = {path for job in self._jobs.values() if job.plan for path in job.plan.paths}
-        streams = sum(1 for job in self._jobs.values() if job.stream.enabled)
+        databases = self._roster.databases
+        streams = sum(1 for job in self._roster.jobs.values() if job.stream.enabled)
         words = f"generation {self._receipts.generation}, {counted(streams, 'stream')}"
-        words += f", {counted(len(databases), 'database')}"
+        words += f", {counted(databases, 'database')}"
         if self._beginning.kept is not None:
             words += f", {reload.last_good(self._beginning.kept, time.time())}"
         url = self.url()
@@ -462,7 +329,7 @@ class Daemon:
         fields = {
             "generation": self._receipts.generation,
             "streams": streams,
-            "databases": len(databases),
+            "databases": databases,
             "pid": os.getpid(),
             "url": url,
         }
@@ -471,17 +338,17 @@ class Daemon:
     def _end(self) -> bool:
         """Wait for the commits under way, as long as `grace` allows; whether all of them ended."""
         self._systemd.stopping()
-        grace = self._running.manifest.grace
+        grace = self._roster.running.manifest.grace
         until = time.monotonic() + grace
-        if self._under_way:
-            names = ", ".join(sorted(self._under_way))
+        if self._roster.under_way:
+            names = ", ".join(self._roster.under_way)
             self._emit(Line(kind="stopping", text=f"after the commit under way: {names}"))
-        while self._under_way and time.monotonic() < until:
+        while self._roster.under_way and time.monotonic() < until:
             self._collect(timeout=min(TICK, max(until - time.monotonic(), 0.0)))
         self._write(stopped=True)
         ran = f"after {duration(time.time() - self._started)}"
-        if self._under_way:
-            names = ", ".join(sorted(self._under_way))
+        if self._roster.under_way:
+            names = ", ".join(self._roster.under_way)
             words = f"{ran}: {names} did not end within {duration(grace)}; its commit is whole or not there"
             self._emit(Line(kind="stopped", text=words, level="warning"))
             return False
@@ -489,7 +356,7 @@ class Daemon:
         return True
 
     def _current(self, *, stopped: bool) -> LastStatus:
-        manifest = self._running.manifest
+        manifest = self._roster.running.manifest
         return LastStatus(
             manifest=manifest.path,
             digest=manifest.digest,
@@ -511,10 +378,8 @@ class Daemon:
         if now - self._written < TICK and not stopped:
             return
         self._written = now
-        if self._accepted:
-            self._ran = {**self._state.keep_ran(self._accepted)}
-            self._accepted = {}
-        self._release()
+        self._roster.keep()
+        self._roster.release()
         self._status = self._current(stopped=stopped)
         known = self._told is not None and replace(self._told, written=self._status.written) == self._status
         if known and self._state.status_path.exists():
@@ -552,11 +417,6 @@ def ended(stream: Stream, error: BaseException) -> StreamResult:
 
 def _running(plan: Plan) -> Running:
     return Running(manifest=plan.manifest, streams=plan.all_streams)
-
-
-def _moved(job: Job | None, stream: Stream) -> StreamPlan | None:
-    """The plan of an untouched stream, which may stand on other lines now."""
-    return replace(job.plan, stream=stream) if job is not None and job.plan is not None else None
 
 
 def _line(kind: str, name: str, words: str) -> Line:
