@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import kit
 import warm
 
 SILT = [sys.executable, "-m", "silt"]
@@ -44,7 +45,4 @@ def start(*arguments: str | Path, cwd: Path | None = None, **variables: str) -> 
 
 def sql(path: Path, script: str) -> None:
     """Run `script` against a SQLite database, in another process: no second library in this one."""
-    code = (
-        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], timeout=10); c.executescript(sys.stdin.read())"
-    )
-    subprocess.run([sys.executable, "-S", "-c", code, str(path)], input=script, text=True, check=True)
+    kit.script(path, script)

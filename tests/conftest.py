@@ -5,13 +5,13 @@ from __future__ import annotations
 import lzma
 import os
 import shutil
-import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
+import kit
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -85,9 +85,10 @@ def real_databases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _oracle() -> Iterator[None]:
-    """The process that reads sources for comparison ends with the tests."""
+def _readers() -> Iterator[None]:
+    """The processes that make sources, and read them for comparison, end with the tests."""
     yield
+    kit.close()
     if (oracle := sys.modules.get("oracle")) is not None:
         oracle.close()
 
@@ -99,8 +100,7 @@ def make_database(tmp_path: Path) -> Callable[..., Path]:
     def make(name: str, script: str) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        code = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.executescript(sys.stdin.read())"
-        subprocess.run([sys.executable, "-S", "-c", code, str(path)], input=script, text=True, check=True)
+        kit.script(path, script)
         return path
 
     return make

@@ -19,12 +19,20 @@ from typing import Any
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
-_RUN = """
+_SERVER = """
 import pickle, sqlite3, sys
 
 def run(path, statements):
     connection = sqlite3.connect(path, isolation_level=None, timeout=30)
     connection.text_factory = lambda b: b.decode("utf-8", "surrogateescape")
+    try:
+        return answered(connection, statements)
+    finally:
+        connection.close()
+
+def answered(connection, statements):
+    if isinstance(statements, str):
+        return connection.executescript(statements).fetchall()
     answer = []
     for statement in statements:
         text, *rest = statement if isinstance(statement, tuple) else (statement,)
@@ -34,12 +42,54 @@ def run(path, statements):
             connection.execute("COMMIT")
         else:
             answer = connection.execute(text, rest[0] if rest else ()).fetchall()
-    connection.close()
     return answer
+
+while True:
+    try:
+        path, statements = pickle.load(sys.stdin.buffer)
+    except EOFError:
+        break
+    try:
+        answer = run(path, statements)
+    except Exception as error:
+        answer = repr(error)
+    pickle.dump(answer, sys.stdout.buffer)
+    sys.stdout.buffer.flush()
 """
-_WORKER = f"""{_RUN}
-sys.stdout.buffer.write(pickle.dumps(run(*pickle.load(sys.stdin.buffer))))
-"""
+
+
+class Sqlite:
+    """`sql` through one process that stays; it has a file open only while it answers.  `close()` ends it."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-S", "-c", _SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    def __call__(
+        self, path: Path | str, *statements: str | tuple[str, Sequence[Any]]
+    ) -> list[tuple[Any, ...]]:
+        return self.ask(path, statements)
+
+    def ask(self, path: Path | str, statements: Any) -> list[tuple[Any, ...]]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        pickle.dump((str(Path(path).absolute()), statements), self._process.stdin)
+        self._process.stdin.flush()
+        answer: list[tuple[Any, ...]] | str = pickle.load(self._process.stdout)
+        assert not isinstance(answer, str), answer
+        return answer
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(timeout=20)
+        self._process.stdout.close()
+
+
+_idle: list[Sqlite] = []
+"""Processes that answer `sql`, each one caller at a time: a new one for each call would take 0.1 s."""
 
 
 def sql(path: Path | str, *statements: str | tuple[str, Sequence[Any]]) -> list[tuple[Any, ...]]:
@@ -47,11 +97,36 @@ def sql(path: Path | str, *statements: str | tuple[str, Sequence[Any]]) -> list[
 
     A statement is SQL, (SQL, values) or (SQL, [values, ...]), the last in one transaction.
     """
-    given = pickle.dumps((str(path), statements))
-    done = subprocess.run([sys.executable, "-c", _WORKER], input=given, capture_output=True, check=False)
-    if done.returncode:
-        raise AssertionError(done.stderr.decode())
-    return pickle.loads(done.stdout)
+    return _asked(path, statements)
+
+
+def script(path: Path | str, text: str) -> None:
+    """Run a script of statements on a SQLite file in another process."""
+    _asked(path, text)
+
+
+def _asked(path: Path | str, statements: Any) -> list[tuple[Any, ...]]:
+    try:
+        server = _idle.pop()
+    except IndexError:
+        server = Sqlite()
+    answer: list[tuple[Any, ...]] = []
+    try:
+        answer = server.ask(path, statements)
+    except AssertionError:  # the statement's own error: it answers the next one
+        _idle.append(server)
+        raise
+    except BaseException:
+        server.close()
+        raise
+    _idle.append(server)
+    return answer
+
+
+def close() -> None:
+    """End the processes that answer `sql`."""
+    while _idle:
+        _idle.pop().close()
 
 
 @dataclass
@@ -148,45 +223,3 @@ def difference(source: list[tuple[Any, ...]], rows: list[dict[str, Any]]) -> tup
     there = Counter(map(repr, source))
     got = Counter(repr(tuple(v for name, v in row.items() if not name.startswith("_silt"))) for row in rows)
     return (there - got).total(), (got - there).total()
-
-
-_SERVER = f"""{_RUN}
-while True:
-    try:
-        path, statements = pickle.load(sys.stdin.buffer)
-    except EOFError:
-        break
-    try:
-        answer = run(path, statements)
-    except Exception as error:
-        answer = repr(error)
-    pickle.dump(answer, sys.stdout.buffer)
-    sys.stdout.buffer.flush()
-"""
-
-
-class Sqlite:
-    """`sql` through one process that stays: for tests with many small databases; `close()` ends it."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-S", "-c", _SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-
-    def __call__(
-        self, path: Path | str, *statements: str | tuple[str, Sequence[Any]]
-    ) -> list[tuple[Any, ...]]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        pickle.dump((str(path), statements), self._process.stdin)
-        self._process.stdin.flush()
-        answer: list[tuple[Any, ...]] | str = pickle.load(self._process.stdout)
-        assert not isinstance(answer, str), answer
-        return answer
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait(timeout=20)
-        self._process.stdout.close()

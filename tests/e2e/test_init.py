@@ -54,7 +54,9 @@ REAL = {
 
 
 @pytest.mark.timeout(300)  # five commands over up to 74,568 rows of 37 tables
-@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.nightly] * (name == "proj.db")) for name in REAL]
+)
 def test_a_newcomers_path(request: pytest.FixtureRequest, tmp_path: Path, name: str) -> None:
     """init, validate, plan, run, query on a real database: all tables equal cell by cell; again: nothing."""
     origin = proj() if name == "proj.db" else request.getfixturevalue("real_databases") / name
