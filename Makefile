@@ -4,6 +4,8 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST_ARGS ?=
 ROWS ?= 5000000
+# Tests wait for processes, servers and clocks about a third of their time: three of them keep two cores busy.
+JOBS ?= $(shell echo $$(( ($$(nproc 2>/dev/null || echo 2) * 3 + 1) / 2 )))
 # Tests start some hundred silt processes: each would compile all of it again (0.2 s).
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -20,7 +22,7 @@ demo: ## install what running needs in .venv-demo, then show silt at work
 	@.venv-demo/bin/silt demo
 
 test: dev ## every test but the nightly ones (PYTEST_ARGS="-k name")
-	$(BIN)/pytest -n auto --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
 lint: dev ## ruff, mypy --strict, the layers; all of them, even when one finds something
 	@failed=0; \

@@ -57,7 +57,7 @@ def race_to_create(root: str, options: dict[str, str], *, creators: int, tables:
 
 def create(root: str, options: dict[str, str], at: float, tables: int, number: int) -> Any:
     """Create tables at given moments, each with a column of this creator's own; the columns they have."""
-    open_table(root, options)  # imports and connections are made by then
+    open_table(f"{root}/nothing", options)  # imports and connections are made by then
     mine = [ColumnSpec(name=f"by_{number}", type="bigint")]
     return [_create_at(f"{root}/{table}", options, at + table * 0.15, mine) for table in range(tables)]
 

@@ -53,6 +53,14 @@ def _start(folder: Path, *arguments: str) -> list[subprocess.Popen[str]]:
     return [start(*command, cwd=folder, STATE_DIR=f"./state{n}") for n in range(RIVALS)]
 
 
+def _await_all(folder: Path) -> None:
+    """Each of them runs: it wrote its status."""
+    deadline = time.monotonic() + 60
+    while len({path.parent for path in folder.glob("state*/*.status.json")}) < RIVALS:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def _in_log(table: Path) -> Iterator[str]:
     for entry in (table / "_delta_log").glob("*.json"):
         actions = map(json.loads, entry.read_text().splitlines())
@@ -88,7 +96,8 @@ def test_four_rivals_follow_an_application(tmp_path: Path) -> None:
     (tmp_path / "silt.yaml").write_text(STREAMS)
     with Writer(tmp_path, pause=0.01) as application:
         rivals = _start(tmp_path)
-        time.sleep(8)
+        _await_all(tmp_path)
+        time.sleep(5)
         transactions = application.stop()
     time.sleep(0.5)
     for rival in rivals:
