@@ -158,7 +158,7 @@ def test_no_lock_file_is_tracked():
 
 def test_a_skip_fails_in_ci_unless_it_is_named_with_a_reason(tmp_path):
     """CI=true turns a skip into a failure; one that tests/skips.toml names stays a skip."""
-    for name in ("conftest.py", "skips.toml"):
+    for name in ("conftest.py", "kit.py", "skips.toml"):
         shutil.copyfile(Path(__file__).parent / name, tmp_path / name)
     (tmp_path / "test_skips.py").write_text(
         "import pytest\n"
