@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from kit import sql
 
 from silt.errors import RetryLater, SourceChanged, UserError
+from silt.source import open as source
 from silt.source.open import Connection, Refused, connect, find, identity, machine_id, pair
 
 T = sa.table("t", sa.column("id"), sa.column("v"))
@@ -428,3 +429,25 @@ def test_two_connections_are_independent(db):
         b.close()
         b.close()
         assert len(a.rows(sa.select(T.c.id))) == 10
+
+
+class TestMountedAlone:
+    def test_a_file_that_is_a_mount_point(self, tmp_path):
+        """By the kernel's table, where blanks are octal; its folder's mount is none of its own."""
+        path = tmp_path / "my app.db"
+        touch(tmp_path, "my app.db", "b.db")
+        escaped = str(path).replace(" ", "\\040")
+        line = "36 35 98:0 /mnt1 {} rw,noatime master:1 - ext4 /dev/root rw\n"
+        (tmp_path / "table").write_text(line.format(tmp_path) + line.format(escaped))
+        assert source.is_mounted_alone(str(path), str(tmp_path / "table"))
+        assert not source.is_mounted_alone(str(tmp_path / "b.db"), str(tmp_path / "table"))
+        assert not source.is_mounted_alone(str(path), str(tmp_path / "no table"))
+        assert not source.is_mounted_alone(str(path))
+
+    def test_it_is_refused_unless_nobody_writes_it(self, tmp_path, make_database, monkeypatch):
+        """Rows in its -wal would not be seen; a copy that is declared immutable has none."""
+        path = make_database("a.db", "CREATE TABLE t (id INTEGER PRIMARY KEY)")
+        monkeypatch.setattr(source, "is_mounted_alone", lambda _: True)
+        with pytest.raises(UserError, match="is mounted alone"):
+            source.connect(str(path), busy_timeout=1)
+        source.connect(str(path), busy_timeout=1, immutable=True).close()

@@ -175,6 +175,9 @@ def machine_id(path: str = "/etc/machine-id") -> str:
 
 # --- connections ----------------------------------------------------------------------------------
 
+_PATH: Final = "source.path"
+"""The setting that a failure to open or read a database is about."""
+
 _ALLOW: Final = "let the user that runs silt read the file, and write its folder where it is in WAL mode"
 
 
@@ -409,7 +412,36 @@ def connect(path: str, *, busy_timeout: float, immutable: bool = False) -> Conne
         )
     if not os.access(path, os.R_OK):
         raise UserError("the database file may not be read", on=path, hint=_ALLOW)
+    if not immutable and is_mounted_alone(path):
+        raise UserError(
+            "the database file is mounted alone, so that its -wal or -journal is not beside it",
+            on=path,
+            hint="mount its folder; for a copy that nobody writes, set `immutable: true` on the source",
+            setting=_PATH,
+        )
     return Connection(path, busy_timeout=busy_timeout, immutable=immutable)
+
+
+_ESCAPED: Final = re.compile(r"\\([0-7]{3})")
+
+
+def is_mounted_alone(path: str, mounts: str = "/proc/self/mountinfo") -> bool:
+    """Whether the file is a mount point itself, as a container's `-v FILE:FILE` makes it.
+
+    What the application writes to -wal is then not seen (measured: "no such table", or old rows), and a -shm
+    of one's own locks nobody out.  `mounts` is Linux's table; False where there is none.
+    """
+    try:
+        table = Path(mounts).read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return False
+    real = os.path.realpath(path)
+    points = (line.split(" ")[4] for line in table.splitlines())
+    return any(_unescaped(point) == real for point in points)
+
+
+def _unescaped(point: str) -> str:
+    return _ESCAPED.sub(lambda octal: chr(int(octal[1], 8)), point) if "\\" in point else point
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -510,10 +542,6 @@ _SHOWN_VALUE: Final = re.compile(r"(Failed to step query: [^'\"]*)['\"].*", re.D
 def _tidy(message: str) -> str:
     text = message.partition("\nquery:")[0].removeprefix("INVALID_ARGUMENT: ").removeprefix("IO: ")
     return _SHOWN_VALUE.sub(r"\1...", text)
-
-
-_PATH: Final = "source.path"
-"""The setting that a failure to open or read a database is about."""
 
 
 def explained(error: BaseException, connection: Connection) -> SiltError:
