@@ -23,6 +23,9 @@ VERBS = (
     "query",
     "demo",
     "reset",
+    "maintain",
+    "ddl",
+    "register",
 )
 
 
@@ -33,7 +36,7 @@ def test_help_lists_every_verb_in_its_group():
     assert done.stderr == ""
     for verb in VERBS:
         assert re.search(rf"^│ {verb} ", done.stdout, re.MULTILINE), verb
-    groups = ("Author a manifest", "Run it", "Repair")
+    groups = ("Author a manifest", "Run it", "Repair", "Databricks")
     assert [done.stdout.index(g) for g in groups] == sorted(done.stdout.index(g) for g in groups)
     assert "silt demo" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 100
@@ -86,7 +89,14 @@ def test_help_mentions_no_verb_that_is_not_built():
     """Nothing that help says leads to a verb that does not exist."""
     text = silt("--help").stdout + "".join(silt(verb, "--help").stdout for verb in VERBS)
     named = set(re.findall(r"\bsilt ([a-z]+)", text))
-    assert named <= {*VERBS, "is", "work", "wrote"}  # as in "silt is what SQLite leaves in the Delta"
+    assert named <= {
+        *VERBS,
+        "does",
+        "is",
+        "work",
+        "writes",
+        "wrote",
+    }  # as in "silt is what SQLite leaves in the Delta"
 
 
 def test_help_loads_nothing_heavy():

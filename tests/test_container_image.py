@@ -66,7 +66,7 @@ class Image:
             f"exec chroot --userspec={self.config['User']} {root} env -i {shlex.join(variables)} {shell}",
         ]
         return subprocess.Popen(
-            ["unshare", "--mount", "--pid", "--fork", "--kill-child", "bash", "-euc", "\n".join(steps)],
+            ["unshare", "--mount", "--pid", "--fork", "bash", "-euc", "\n".join(steps)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -233,14 +233,18 @@ def _running(image: Image, folder: Path, **more: Any) -> Iterator[tuple[subproce
     try:
         yield started, f"http://127.0.0.1:{port}"
     finally:
-        started.kill()
+        _signal(started, signal.SIGKILL)
         started.communicate()
 
 
+def _signal(started: subprocess.Popen[str], number: int) -> None:
+    """To the container's first process, as an engine sends it; with it goes the whole container."""
+    for child in Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text().split():
+        os.kill(int(child), number)
+
+
 def _terminate(started: subprocess.Popen[str]) -> tuple[int, str]:
-    """SIGTERM to the container's first process, as an engine sends it."""
-    (child,) = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text().split()
-    os.kill(int(child), signal.SIGTERM)
+    _signal(started, signal.SIGTERM)
     out, err = started.communicate(timeout=60)
     return started.returncode, out + err
 

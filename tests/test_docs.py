@@ -54,6 +54,7 @@ def printed(site: Site, *arguments: str) -> dict:
         ("plan", ["plan", "silt.yaml"]),
         ("run --once", ["run", "silt.yaml", "--once"]),
         ("status", ["status", "silt.yaml"]),
+        ("ddl", ["ddl", "silt.yaml", "--hive"]),
         ("query", ["query", "silt.yaml", "select 1 as one"]),
     ],
 )

@@ -11,6 +11,7 @@ import typer
 
 from silt.cli import (
     console,
+    ddl,
     demo,
     failures,
     init,
@@ -19,6 +20,7 @@ from silt.cli import (
     migrate,
     plan,
     query,
+    register,
     reload,
     reset,
     schema,
@@ -34,6 +36,7 @@ from silt.errors import SiltError
 AUTHOR: Final = "Author a manifest"
 RUN: Final = "Run it"
 REPAIR: Final = "Repair"
+DATABRICKS: Final = "Databricks"
 
 ABOUT: Final = """\
 [bold]silt[/] is what SQLite leaves in the Delta.
@@ -94,6 +97,8 @@ app.command(rich_help_panel=RUN)(query.query)
 app.command(rich_help_panel=RUN)(demo.demo)
 app.command(rich_help_panel=REPAIR)(reset.reset)
 app.command(rich_help_panel=REPAIR)(maintain.maintain)
+app.command(rich_help_panel=DATABRICKS)(ddl.ddl)
+app.command(rich_help_panel=DATABRICKS)(register.register)
 
 
 def run(arguments: Sequence[str]) -> int:

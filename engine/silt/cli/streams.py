@@ -42,7 +42,7 @@ def tables_of(manifest: Manifest, sql: str) -> dict[str, tuple[str, Mapping[str,
             for stream in resolved(manifest, handles)
             if stream.enabled
             for at in (manifest.target(stream.target),)
-            for name, into in _names(manifest, stream)
+            for name, into in tables_by_name(manifest, stream)
         }
     used = {word.lower() for word in words(sql)}
     named: dict[str, tuple[str, Mapping[str, str]]] = {
@@ -53,7 +53,7 @@ def tables_of(manifest: Manifest, sql: str) -> dict[str, tuple[str, Mapping[str,
     return named
 
 
-def _names(manifest: Manifest, stream: Stream) -> list[tuple[str, str]]:
+def tables_by_name(manifest: Manifest, stream: Stream) -> list[tuple[str, str]]:
     """(name in a query, path under the target) of each table of a stream."""
     from silt.source.open import find
 
