@@ -121,7 +121,10 @@ def refusing_server(status: int = 403, code: str = "AccessDenied") -> Iterator[i
 
 
 Choose = Callable[[str, str], str]
-"""(method, path) -> what becomes of a request: `` nothing, `503`, `slow` (2 s), `lost` (done, unanswered)."""
+"""(method, path) -> what becomes of a request.
+
+`` nothing, `503`, `slow` (2 s), `lost` (done, unanswered), `unconditional` (If-None-Match is dropped).
+"""
 
 
 @dataclass
@@ -158,7 +161,7 @@ class _Pass(BaseHTTPRequestHandler):
             return self._answer(503, {}, b"<Error><Code>SlowDown</Code><Message>no</Message></Error>")
         if fault == "slow":
             time.sleep(2)
-        status, headers, content = self._onward(body)
+        status, headers, content = self._onward(body, fault)
         if fault:
             self.proxy.faults.append(f"{fault} {status} {self.path}")
         if fault == "lost":
@@ -166,9 +169,11 @@ class _Pass(BaseHTTPRequestHandler):
             return None
         return self._answer(status, headers, content)
 
-    def _onward(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
+    def _onward(self, body: bytes, fault: str) -> tuple[int, dict[str, str], bytes]:
         onward = http.client.HTTPConnection("127.0.0.1", self.behind, timeout=20)
-        onward.request(self.command, self.path, body=body, headers=dict(self.headers))
+        dropped = "if-none-match" if fault == "unconditional" else ""
+        headers = {name: value for name, value in self.headers.items() if name.lower() != dropped}
+        onward.request(self.command, self.path, body=body, headers=headers)
         answer = onward.getresponse()
         content = answer.read()
         onward.close()

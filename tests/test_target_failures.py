@@ -99,6 +99,24 @@ def test_unwritable_target(tmp_path: Path, *, there: bool) -> None:
 # --- remote ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "said"),
+    [
+        (400, "ExpiredToken", UserError, "the credentials for the store have expired"),
+        (403, "RequestTimeTooSkewed", UserError, "the clock of this machine is not the store's"),
+        (404, "NoSuchBucket", UserError, "the bucket or container does not exist"),
+        (403, "AccessDenied", UserError, "the target refuses access"),
+        (503, "SlowDown", RetryLater, "the store is overloaded and turns requests away"),
+    ],
+)
+def test_what_a_store_answers(status: int, code: str, kind: type[SiltError], said: str) -> None:
+    """Expired credentials, a wrong clock, no bucket, no permission, a storm of 503: one clear error each."""
+    with refusing_server(status, code) as port:
+        error, seconds = _opening("s3://lake/t", s3_options(port))
+    assert (type(error) is kind or isinstance(error, kind), error.what) == (True, said), error
+    assert seconds < BOUND
+
+
 def test_nobody_listens() -> None:
     """A refused connection is a retry for later, soon and clear, for opening and for creating."""
     options = s3_options(free_port())

@@ -13,7 +13,7 @@ import pytest
 from clirun import silt, start
 from deltalake import DeltaTable
 from kit import difference, doubled, lake, sql
-from servers import S3, free_port, losing_proxy, s3_options, s3_server, silent_server
+from servers import S3, faulty_proxy, free_port, losing_proxy, s3_options, s3_server, silent_server
 
 
 @pytest.fixture(scope="module")
@@ -182,3 +182,25 @@ def test_nobody_answers(tmp_path: Path) -> None:
     assert stream["state"] == "failing"
     assert "the store does not answer" in json.dumps(stream["error"])
     assert seconds < 30
+
+
+def test_a_store_without_conditional_writes(s3: S3, tmp_path: Path) -> None:
+    """Refused before anything is written, with what to do; used where the manifest allows it."""
+    _databases(tmp_path, rows=3)
+
+    def forget(method: str, path: str) -> str:
+        return "unconditional" if method == "PUT" else ""
+
+    with faulty_proxy(s3.port, forget) as proxy:
+        _write(tmp_path, "unsafe", s3_options(proxy.port), "  t: {source: app}\n")
+        done = silt("run", "silt.yaml", "--once", cwd=tmp_path, NODE_ID="n1")
+        assert done.returncode == 1
+        said = " ".join((done.stdout + done.stderr).split())
+        assert "the store does not honour conditional writes (If-None-Match)" in said
+        assert "allow_unsafe_store: true" in said
+        assert not DeltaTable.is_deltatable("s3://lake/unsafe/t", storage_options=s3.options)
+        text = (tmp_path / "silt.yaml").read_text()
+        allowed = text.replace("    storage_options:", "    allow_unsafe_store: true\n    storage_options:")
+        (tmp_path / "silt.yaml").write_text(allowed)
+        assert _run(tmp_path)["t"]["rows"] == 3
+    assert len(_rows(s3, "unsafe", "t")) == 3

@@ -89,11 +89,15 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A root URI (a local one is an absolute path) and what opens it; `place` is where the URI stands."""
+    """A root URI (a local one is an absolute path) and what opens it; `place` is where the URI stands.
+
+    `allow_unsafe_store`: nobody asks whether the store honours conditional writes.
+    """
 
     name: str
     uri: str
     storage_options: Mapping[str, str | Secret] = field(default_factory=dict)
+    allow_unsafe_store: bool = False
     place: Place | None = field(default=None, compare=False, repr=False)
 
     @property

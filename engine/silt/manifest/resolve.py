@@ -125,6 +125,7 @@ def _target(written: Written, name: str, body: Plain) -> Target:
         name=name,
         uri=place,
         storage_options=_options(written, name, settings, storage),
+        allow_unsafe_store=bool(settings.get("allow_unsafe_store")),
         place=written.document.place(where),
     )
 

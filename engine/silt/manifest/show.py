@@ -92,7 +92,9 @@ def _target(document: Document, target: Target) -> list[Shown]:
         _shown(document, f"storage_options.{key}", value, (*home, "storage_options", key))
         for key, value in target.storage_options.items()
     ]
-    return [_shown(document, "uri", plain_uri(target.uri), _either(document, home, "uri", "uri")), *options]
+    uri = _shown(document, "uri", plain_uri(target.uri), _either(document, home, "uri", "uri"))
+    unsafe = _shown(document, "allow_unsafe_store", target.allow_unsafe_store, (*home, "allow_unsafe_store"))
+    return [uri, *options, *([] if target.is_local else [unsafe])]
 
 
 def _either(document: Document, home: Path, key: str, short: str) -> Path:

@@ -22,10 +22,16 @@ MAX_IDLE_CONNECTIONS = 64
 
 @dataclass(slots=True)
 class Lake:
-    """A Delta table's resident handle and the lock that its users take turns by."""
+    """A Delta table's resident handle and the lock that its users take turns by.
+
+    `root` is the target's URI where the store must be asked before the first commit, else empty; `proved`
+    holds the targets that were, for all tables of a process.
+    """
 
     uri: str
     options: Mapping[str, str]
+    root: str = ""
+    proved: set[tuple[object, ...]] = field(default_factory=set, repr=False)
     lock: threading.RLock = field(default_factory=threading.RLock)
     table: target.Table | None = None
     checked: bool = False
@@ -33,6 +39,13 @@ class Lake:
     notes: list[str] = field(default_factory=list)
     stood: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     """By app, batch and position as they were last read: what is known while nobody answers."""
+
+    def prove(self) -> None:
+        """Once a process and target: the store refuses the second of two writers (`target.prove`)."""
+        asked = (self.root, *sorted(self.options.items()))
+        if self.root and asked not in self.proved:
+            target.prove(self.root, self.options)
+            self.proved.add(asked)
 
     def sync(self) -> None:
         """On a local disk, whatever was committed since the last sync goes onto the disk (DESIGN 4.6)."""
@@ -74,6 +87,7 @@ class _Kept:
     row_bytes: dict[str, int] = field(default_factory=dict)
     tables: dict[str, tuple[Table, ...]] = field(default_factory=dict)
     patternable: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    proved: set[tuple[object, ...]] = field(default_factory=set, repr=False)
 
 
 class Handles:
@@ -205,10 +219,12 @@ class Handles:
     def _lake(self, at: Target, into: str) -> Lake:
         """Opened anew where the options are others: a secret may have been renewed."""
         uri, options = self.uri(at, into), revealed(at)
+        root = "" if at.is_local or at.allow_unsafe_store else at.uri
         with self._kept.lock:
             lake = self._kept.lakes.get(uri)
-            if lake is None or lake.options != options:
-                lake = self._kept.lakes[uri] = Lake(uri=uri, options=options)
+            if lake is None or (lake.options, lake.root) != (options, root):
+                lake = Lake(uri=uri, options=options, root=root, proved=self._kept.proved)
+                self._kept.lakes[uri] = lake
             return lake
 
 

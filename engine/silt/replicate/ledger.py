@@ -81,8 +81,9 @@ class Ledger:
 
         Raises `Held` where no position explains any database's rows (DESIGN 10), before the table is
         touched (`unclaimed` has the others), and for a foreign commit that positions do not survive
-        (DESIGN 4.5).
+        (DESIGN 4.5); `UserError` for a store that two writers could lose rows in.
         """
+        self._lake.prove()
         if self._lake.table is None:
             self._create()
         self.refresh()

@@ -7,6 +7,7 @@ that need them.
 from silt.target.access import check_writable
 from silt.target.durable import fsync_path, sync
 from silt.target.model import ColumnSpec, Foreign, Owner, Predicate, WriterHints
+from silt.target.proof import prove
 from silt.target.start import check_at_start
 from silt.target.table import CHECKPOINT_EVERY, Table, create_table, open_table
 from silt.target.upkeep import Task, Upkeep, last_done, open_upkeep
@@ -28,5 +29,6 @@ __all__ = [
     "last_done",
     "open_table",
     "open_upkeep",
+    "prove",
     "sync",
 ]

@@ -57,6 +57,11 @@ _REFUSED = (
     r"valid authentication credentials|Read-only file system|Operation not permitted|InvalidAccessKeyId|"
     r"SignatureDoesNotMatch"
 )
+_EXPIRED = (
+    r"ExpiredToken|token (?:\w+ )*(?:is |has )?expired|TokenRefreshRequired|RequestExpired|"
+    r"Signature not valid in the specified time frame"
+)
+_BUSY = r"SlowDown|503 Service Unavailable|429 Too Many|TooManyRequests|ServerBusy|RequestLimitExceeded"
 _SILENT = (
     r"error sending request|Connection refused|tcp connect|timed out|dns error|after \d+ retries|"
     r"50[0234] |connection closed|connection reset|Server returned 5"
@@ -70,6 +75,18 @@ _PHRASES: tuple[tuple[str, _Maker], ...] = (
     (
         _NO_CREDENTIALS,
         _user("no credentials for the store were found", "set them in the target's storage_options"),
+    ),
+    (
+        _EXPIRED,
+        _user(
+            "the credentials for the store have expired", "renew them; a secret file is read again by itself"
+        ),
+    ),
+    (
+        r"RequestTimeTooSkewed",
+        _user(
+            "the clock of this machine is not the store's", "set the clock (NTP): requests are signed by it"
+        ),
     ),
     (
         _REFUSED,
@@ -95,6 +112,15 @@ _PHRASES: tuple[tuple[str, _Maker], ...] = (
     (
         r"Not a directory|\[Errno 17\]",
         _user("a file is in the place of a folder of the target", "correct the target's uri or `into`"),
+    ),
+    (
+        _BUSY,
+        lambda on, why: Unreachable(
+            "the store is overloaded and turns requests away",
+            on=on,
+            why=why,
+            hint="nothing is lost, the next cycle tries again; if it stays so, run fewer streams at a time",
+        ),
     ),
     (
         _SILENT,
