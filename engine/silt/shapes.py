@@ -305,12 +305,14 @@ class Field:
     constant, text in the type's own spelling) and `lineage` is set.  `type` is the lake's type; `format`
     and `timezone` say how to read a timestamp or date; `declared` is the source's declared type (for
     guards and comments).  `private`: no message may show what the source holds there, since it is
-    masked, or computed of a column that is masked or left out.
+    masked, or computed of a column that is masked or left out.  `formerly` is the name that the source
+    column had before; where a table still has that one, it is meant.
     """
 
     name: str
     type: str
     source: str | None = None
+    formerly: str | None = None
     expr: str | None = None
     mask: Mask | None = None
     private: bool = False

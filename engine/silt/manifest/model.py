@@ -132,6 +132,7 @@ class ColumnRule:
 
     name: str
     rename: str | None = None
+    renamed_from: str | None = None
     type: str | None = None
     format: str | None = None
     timezone: str | None = None
@@ -251,6 +252,7 @@ class Stream:
     description: str | None = None
     properties: tuple[tuple[str, str], ...] = ()
     on_misfit: Literal["rescue", "fail"] = "rescue"
+    on_schema_change: Literal["evolve", "ignore", "fail"] = "evolve"
     on_reset: Literal["fail", "restart"] = "fail"
     schedule: Schedule = field(default_factory=Schedule)
     batch: Batch = field(default_factory=Batch)

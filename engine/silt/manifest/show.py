@@ -166,6 +166,7 @@ def _values(stream: Stream) -> dict[str, Any]:
         "partition_by": stream.partition_by,
         "lineage": "none" if stream.lineage == () else stream.lineage,
         "on_misfit": stream.on_misfit,
+        "on_schema_change": stream.on_schema_change,
         "on_reset": stream.on_reset,
         "schedule": _schedule(stream.schedule),
         "batch.max_rows": stream.batch.max_rows,

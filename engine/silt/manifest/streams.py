@@ -138,6 +138,7 @@ def resolve(draft: Draft, stacked: Stacked) -> tuple[Stream | None, list[Problem
         description=(settings.get("description") or "").strip() or None,
         properties=_properties(settings),
         on_misfit=settings.get("on_misfit") or "rescue",
+        on_schema_change=settings.get("on_schema_change") or "evolve",
         on_reset="fail" if "on_reset" in ignored else settings.get("on_reset") or "fail",
         schedule=_schedule(settings),
         batch=_batch(settings),
@@ -462,6 +463,7 @@ def _column(settings: _Settings, name: str) -> ColumnRule:
     return ColumnRule(
         name=name,
         rename=given("rename"),
+        renamed_from=given("renamed_from"),
         type=given("type"),
         format=given("format"),
         timezone=given("timezone"),
@@ -472,8 +474,9 @@ def _column(settings: _Settings, name: str) -> ColumnRule:
 
 
 _NOT_OF_NEW = {
-    "value": ("rename", "format", "timezone", "expr", "mask"),
-    "expr": ("rename",),
+    "value": ("rename", "renamed_from", "format", "timezone", "expr", "mask"),
+    "expr": ("rename", "renamed_from"),
+    "rename": ("renamed_from",),
 }
 """What a column that is not the source's does not take, by the key that makes it."""
 

@@ -131,7 +131,6 @@ _DELETED = "not in this version: mode merge keeps rows that the source deletes, 
 
 ABSENT: Mapping[str, str] = {
     "deletes": _DELETED,
-    "on_schema_change": "not in this version: a column that is new in the source is added",
 }
 """Keys of the field that have no counterpart here, and what there is instead."""
 
@@ -173,6 +172,21 @@ VALUES: Mapping[str, Mapping[str, str]] = {
         "keep": "rescue",
         "null": "rescue",
         "coerce": "rescue",
+    },
+    "on_schema_change": {
+        "add": "evolve",
+        "add_new_columns": "evolve",
+        "addnewcolumns": "evolve",
+        "append_new_columns": "evolve",
+        "sync_all_columns": "evolve",
+        "merge": "evolve",
+        "rescue": "evolve",
+        "none": "ignore",
+        "discard_columns": "ignore",
+        "freeze": "fail",
+        "error": "fail",
+        "raise": "fail",
+        "failonnewcolumns": "fail",
     },
     "on_reset": {"error": "fail", "hold": "fail", "raise": "fail", "reset": "restart", "reload": "restart"},
     "on_null": {"error": "fail", "raise": "fail", "keep": "include", "ignore": "include"},

@@ -9,6 +9,7 @@ from dataclasses import replace
 from silt.errors import Held, SiltError, UserError, Wrong
 from silt.manifest.model import Stream
 from silt.manifest.problems import did_you_mean
+from silt.plan.changes import app_of
 from silt.plan.cursor import check_exposed, check_rowid, settle
 from silt.plan.exposure import exposed
 from silt.plan.fields import (
@@ -37,7 +38,6 @@ from silt.plan.model import (
     TablePlan,
 )
 from silt.plan.window import check_unit
-from silt.position import app_id
 from silt.shapes import CursorChoice, Extract, Field, Order, Table
 from silt.source.cursor import is_distinct
 
@@ -166,7 +166,7 @@ def _settled(database: SeenDatabase, seen: Seen) -> SeenDatabase:
     if seen.stream.mode == "overwrite" or database.table is None or database.choice is None:
         return replace(database, choice=None)
     lake = seen.lakes[seen.stream.path_for(database.database.name)]
-    recorded = lake.definitions.get(_app(seen, database), ())
+    recorded = lake.definitions.get(app_of(seen, database), ())
     choice = settle(database.choice, recorded)
     if choice.order is None:
         raise UserError(
@@ -184,12 +184,6 @@ def _what_to_declare(choice: CursorChoice) -> str:
         return "`mode: overwrite` needs no cursor; or declare `cursor:`"
     names = "; ".join(f"{', '.join(c.columns)} ({c.why})" for c in choice.runners_up[:3])
     return f"declare `cursor:`, or `mode: overwrite`, which needs none; candidates: {names}"
-
-
-def _app(seen: Seen, database: SeenDatabase) -> str:
-    return app_id(
-        manifest=seen.manifest, node=seen.node, stream=seen.stream.name, database=database.database.name
-    )
 
 
 def _by_table(
@@ -213,6 +207,7 @@ def _table(
 def _planned(seen: Seen, into: str, group: Sequence[SeenDatabase]) -> tuple[TablePlan, str]:
     lake = seen.lakes[into]
     built = build_fields(seen, lake, [d for d in group if has_types(d)] or group)
+    built.changes.check(seen.stream)
     _check_partitions(seen, lake, built.fields)
     have = {c.name for c in lake.columns}
     # the column of misfits comes with the first of them (replicate.ledger)
@@ -291,7 +286,7 @@ def _part(seen: Seen, lake: SeenLake, database: SeenDatabase, fields: tuple[Fiel
     table = database.table
     if table is None:
         raise ValueError("a part has a table")
-    recorded = lake.formats.get(_app(seen, database), ())
+    recorded = lake.formats.get(app_of(seen, database), ())
     own = own_formats(database, seen, lake, recorded) if has_types(database) else {}
     mine = for_database(fields, table, own)
     order = database.choice.order if database.choice else None
@@ -303,7 +298,7 @@ def _part(seen: Seen, lake: SeenLake, database: SeenDatabase, fields: tuple[Fiel
         check_lookback(seen.stream.cursor, order, mine, table)
     return Part(
         database=database.database,
-        app=_app(seen, database),
+        app=app_of(seen, database),
         extract=Extract(
             table=table,
             fields=mine,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from silt import types
 from silt.errors import UserError, Wrong
 from silt.manifest.model import ColumnRule, Stream
+from silt.plan.changes import Changes, gone, has_run
 from silt.plan.exposure import all_hidden, computed_from
 from silt.plan.formats import Formats, settled
 from silt.plan.model import LakeColumn, Seen, SeenDatabase, SeenLake
@@ -30,6 +31,7 @@ class Fields:
 
     fields: tuple[Field, ...]
     notes: tuple[str, ...] = ()
+    changes: Changes = field(default_factory=Changes)
 
 
 def lake_name(name: str) -> str:
@@ -81,7 +83,11 @@ def untyped(seen: Seen, databases: Sequence[SeenDatabase]) -> tuple[str, ...]:
     if any(has_types(database) for database in databases):
         return _untyped_expressions(seen, databases)
     said = {ascii_lower(rule.name) for rule in seen.stream.columns if rule.type}
-    renamed = {ascii_lower(rule.name): rule.rename for rule in seen.stream.columns if rule.rename}
+    renamed = {
+        ascii_lower(rule.name): rule.rename or lake_name(rule.renamed_from or "")
+        for rule in seen.stream.columns
+        if rule.rename or rule.renamed_from
+    }
     known = {column.name for lake in seen.lakes.values() for column in lake.columns}
     computed = (
         column.name
@@ -106,11 +112,47 @@ def _untyped_expressions(seen: Seen, databases: Sequence[SeenDatabase]) -> tuple
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Typed:
-    """A column with the type it gets and the remark that goes with it; not `sure` where nothing told it."""
+    """A column with the type it gets and the remark that goes with it; not `sure` where nothing told it.
+
+    `now` is the type that the source has for it now, where the lake has another.
+    """
 
     field: Field
     note: str = ""
     sure: bool = True
+    now: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _There:
+    """The columns that the table has, by name; `ours` where this stream made them: a difference is a change.
+
+    `older` are the names of the source's columns in all databases: one that was renamed may still be there.
+    """
+
+    have: Mapping[str, LakeColumn]
+    stream: Stream
+    ours: bool
+    older: frozenset[str]
+
+    def name(self, column: Column, rule: ColumnRule) -> str:
+        """What a column of the source is called in the lake."""
+        if rule.rename is not None:
+            return rule.rename
+        before = rule.renamed_from
+        if before is not None and (lake_name(before) in self.have or ascii_lower(before) in self.older):
+            return lake_name(before)
+        return lake_name(column.name)
+
+    def leaves_out(self, column: Column, rule: ColumnRule) -> bool:
+        """Whether it is new in the source, and not to come (`on_schema_change: ignore`)."""
+        is_new = self.ours and self.name(column, rule) not in self.have
+        named = rule in self.stream.columns
+        return is_new and not named and self.stream.on_schema_change == "ignore"
+
+    def rescues(self, rule: ColumnRule) -> bool:
+        """Whether values of another type than the column's go on as misfits."""
+        return self.ours and rule.type is None and self.stream.on_misfit == "rescue"
 
 
 def build_fields(seen: Seen, lake: SeenLake, databases: Sequence[SeenDatabase]) -> Fields:
@@ -120,10 +162,11 @@ def build_fields(seen: Seen, lake: SeenLake, databases: Sequence[SeenDatabase]) 
     """
     rules = {ascii_lower(rule.name): rule for rule in seen.stream.columns if not rule.is_new}
     have = {column.name: column for column in lake.columns}
+    there = _there(seen, lake, databases)
     typed: dict[str, _Typed] = {}
     wrong = Wrong()
     for database in databases:
-        for one in _typed_columns(database, seen, rules, have):
+        for one in _typed_columns(database, seen, rules, there):
             with wrong:
                 _merge(typed, one, database)
     wrong.raise_all()
@@ -133,26 +176,61 @@ def build_fields(seen: Seen, lake: SeenLake, databases: Sequence[SeenDatabase]) 
     if seen.stream.on_misfit == "rescue":
         wanted[RESCUED] = _rescued(wanted, have)
     _check_case(wanted)
-    notes = tuple(dict.fromkeys(one.note for one in typed.values() if one.note))
-    return Fields(fields=_in_lake_order(wanted, lake), notes=notes)
+    tables = [database.table for database in databases if database.table is not None]
+    changes = _changes(typed, tables, rules, there, lake)
+    notes = tuple(dict.fromkeys((*(one.note for one in typed.values() if one.note), *changes.notes)))
+    return Fields(fields=_in_lake_order(wanted, lake), notes=notes, changes=changes)
+
+
+def _there(seen: Seen, lake: SeenLake, databases: Sequence[SeenDatabase]) -> _There:
+    columns = (c for database in seen.databases if database.table for c in database.table.columns)
+    return _There(
+        have={column.name: column for column in lake.columns},
+        stream=seen.stream,
+        ours=has_run(seen, lake, databases),
+        older=frozenset(ascii_lower(column.name) for column in columns),
+    )
+
+
+def _changes(
+    typed: Mapping[str, _Typed],
+    tables: Sequence[Table],
+    rules: Mapping[str, ColumnRule],
+    there: _There,
+    lake: SeenLake,
+) -> Changes:
+    """What the source's columns are beside those that the stream made."""
+    if not there.ours:
+        return Changes()
+    known = [(c, rules.get(ascii_lower(c.name), ColumnRule(name=c.name))) for t in tables for c in t.columns]
+    names = {there.name(column, rule) for column, rule in known} | typed.keys()
+    kept = [(c, rule) for c, rule in known if _kept(c.name, there.stream.select)]
+    return Changes(
+        added=tuple(n for n, one in typed.items() if one.field.source is not None and n not in there.have),
+        gone=gone(lake, names),
+        retyped={name: one.now for name, one in typed.items() if one.now},
+        left_out=tuple(dict.fromkeys(c.name for c, rule in kept if there.leaves_out(c, rule))),
+    )
 
 
 def _typed_columns(
     database: SeenDatabase,
     seen: Seen,
     rules: Mapping[str, ColumnRule],
-    have: Mapping[str, LakeColumn],
+    there: _There,
 ) -> tuple[_Typed, ...]:
     typed: list[_Typed] = []
     wrong = Wrong()
     for column in selected(database.table, seen.stream.select) if database.table else ():
         rule = rules.get(ascii_lower(column.name), ColumnRule(name=column.name))
+        if there.leaves_out(column, rule):
+            continue
         with wrong:
-            typed.append(_typed(column, rule, database, have))
+            typed.append(_typed(column, rule, database, there))
     for rule in seen.stream.columns:
         if rule.expr is not None:
             with wrong:
-                typed.append(_computed(rule, database, have))
+                typed.append(_computed(rule, database, there.have))
     wrong.raise_all()
     return tuple(typed)
 
@@ -197,18 +275,24 @@ def _typed(
     column: Column,
     rule: ColumnRule,
     database: SeenDatabase,
-    have: Mapping[str, LakeColumn],
+    there: _There,
 ) -> _Typed:
     table, census = database.table, database.census
-    name = rule.rename or lake_name(column.name)
+    name = there.name(column, rule)
+    if table is not None and rule.renamed_from is not None and table.column(rule.renamed_from) is not None:
+        raise _not_renamed(column.name, rule.renamed_from)
     counts = census.column(column.name) if census else None
     guessed, form, warning = _guess(column, table, counts)
-    existing = have.get(name)
-    kind = _settled_type(name, rule, existing, guessed, column)
+    existing = there.have.get(name)
+    moved = existing is not None and not _agrees(existing.type, guessed, rule, column)
+    if existing is not None and moved and there.rescues(rule):
+        kind, now = existing.type, guessed
+    else:
+        kind, now = _settled_type(name, rule, existing, guessed, column), ""
     _check_mask(rule, kind)
     renamed = (
         f"column {column.name!r} is called {name!r} in the lake"
-        if name != (rule.rename or column.name)
+        if name != (rule.rename or column.name) and rule.renamed_from is None
         else ""
     )
     return _Typed(
@@ -216,6 +300,7 @@ def _typed(
             name=name,
             type=kind,
             source=column.name,
+            formerly=rule.renamed_from,
             mask=rule.mask,
             declared=column.declared,
             strict=table is not None and table.strict,
@@ -223,6 +308,7 @@ def _typed(
             timezone=rule.timezone,
         ),
         note=renamed or (f"{column.name}: {warning}" if warning and not rule.type and not existing else ""),
+        now=now,
     )
 
 
@@ -340,8 +426,10 @@ def _merge(typed: dict[str, _Typed], one: _Typed, database: SeenDatabase) -> Non
         typed[one.field.name] = one if one.sure else first_seen
         return
     first, second = known.source, one.field.source
-    if first is not None and second is not None and ascii_lower(first) != ascii_lower(second):
+    if first is not None and second is not None and not _is_same(known, one.field):
         raise _collision(one.field.name, first, second)
+    if one.field.formerly is not None:
+        typed[one.field.name] = one  # it knows the other's name
     if known.type != one.field.type:
         rule = one.field.source or one.field.name
         raise UserError(
@@ -352,11 +440,25 @@ def _merge(typed: dict[str, _Typed], one: _Typed, database: SeenDatabase) -> Non
         )
 
 
+def _is_same(first: Field, second: Field) -> bool:
+    """Whether two databases' columns are one: of one name, or renamed in one of them."""
+    names = [{ascii_lower(name) for name in (f.source, f.formerly) if name} for f in (first, second)]
+    return bool(names[0] & names[1])
+
+
 def _taken(name: str) -> UserError:
     return UserError(
         f"column {name} is computed, and the source has one of that name",
         hint=f'`select: ["*", "-{name}"]` leaves that one out; or choose another name',
         setting=f"columns.{name}",
+    )
+
+
+def _not_renamed(name: str, before: str) -> UserError:
+    return UserError(
+        f"column {name} is renamed from {before!r}, but the table has both",
+        hint="leave `renamed_from` out: each is a column of its own",
+        setting=f"columns.{name}.renamed_from",
     )
 
 
@@ -469,8 +571,7 @@ def own_formats(
     `recorded` are those that its position keeps; the windows of an aggregate are counted by silt itself.
     """
     rules = {ascii_lower(rule.name): rule for rule in seen.stream.columns if not rule.is_new}
-    have = {column.name: column for column in lake.columns}
-    typed = (one.field for one in _typed_columns(database, seen, rules, have))
+    typed = (one.field for one in _typed_columns(database, seen, rules, _there(seen, lake, [database])))
     windows = ("window_start", "window_end") if database.table and database.table.windows else ()
     return {
         field.name: field.format if field.source in windows else settled(field, seen.stream, dict(recorded))
@@ -492,7 +593,7 @@ def _or_null(field: Field, table: Table, form: str | None) -> Field:
         return replace(field, format=form)
     if field.source is None:
         return field
-    column = table.column(field.source)
+    column = table.column(field.source) or (table.column(field.formerly) if field.formerly else None)
     if column is None:
         return replace(field, source=None)
     return replace(field, source=column.name, declared=column.declared, strict=table.strict, format=form)
