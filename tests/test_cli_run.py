@@ -437,3 +437,25 @@ def test_signal_ends_run_once_after_the_commit_under_way(shop, number, code):
     (shop / "silt.yaml").write_text(text.replace("max_rows: 2000", "max_rows: 500_000"))
     assert silt("run", "--once", "--select", "orders", cwd=shop).returncode == 0
     assert counted(shop, "orders") == 400_003
+
+
+COLLECTED = """
+import gc, sys
+usual = gc.get_threshold()
+from silt import cli, daemon, replicate
+def moves_rows(*_, **__):
+    print("usual" if gc.get_threshold() == usual else "high", gc.get_freeze_count() > 10_000)
+    sys.exit()
+replicate.run = daemon.Daemon.run = moves_rows
+sys.argv = ["silt", "run", "silt.yaml", *sys.argv[1:]]
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("flags", [["--once"], []])
+def test_garbage_is_collected_as_usual_once_rows_move(shop, flags):
+    """Python's own thresholds hold before rows move, and what was imported by then is looked at no more."""
+    done = subprocess.run(
+        [sys.executable, "-c", COLLECTED, *flags], cwd=shop, env=environment(), capture_output=True, text=True
+    )
+    assert "usual True" in done.stdout.splitlines(), done.stderr

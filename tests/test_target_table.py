@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -559,7 +562,7 @@ def test_rivals_checkpoint_at_once(tmp_path: Path) -> None:
 
 
 def test_writer_properties_arrive_in_the_files(tmp_path: Path) -> None:
-    """zstd, integers and times delta-packed, no dictionary for reals and blobs, groups bounded by bytes."""
+    """zstd, integers and times delta-packed, dictionaries for texts that come again, groups by bytes."""
     import pyarrow.parquet as pq
 
     columns = [
@@ -568,6 +571,7 @@ def test_writer_properties_arrive_in_the_files(tmp_path: Path) -> None:
         ColumnSpec(name="r", type="double"),
         ColumnSpec(name="b", type="binary"),
         ColumnSpec(name="few", type="string"),
+        ColumnSpec(name="each", type="string"),
     ]
     table = lake.new(tmp_path / "t", columns=columns)
     n = 20_000
@@ -578,20 +582,62 @@ def test_writer_properties_arrive_in_the_files(tmp_path: Path) -> None:
             "r": [i / 7 for i in range(n)],
             "b": [b"%d" % i for i in range(n)],
             "few": [f"one of {i % 3}" for i in range(n)],
+            "each": [f"number {i}" for i in range(n)],
         }
     )
     hints = WriterHints(row_bytes=8_000)
-    table.append(rows.to_reader(max_chunksize=1000), txns=pack(lake.APP, 1, b""), metadata={}, writer=hints)
+    table.append(rows.to_reader(max_chunksize=5000), txns=pack(lake.APP, 1, b""), metadata={}, writer=hints)
     (file,) = (tmp_path / "t").glob("*.parquet")
     meta = pq.read_metadata(file)
-    chunks = {meta.row_group(0).column(i).path_in_schema: meta.row_group(0).column(i) for i in range(5)}
+    chunks = {meta.row_group(0).column(i).path_in_schema: meta.row_group(0).column(i) for i in range(6)}
     assert {chunk.compression for chunk in chunks.values()} == {"ZSTD"}
     encodings = {name: set(chunk.encodings) for name, chunk in chunks.items()}
     assert "DELTA_BINARY_PACKED" in encodings["i.d"]
     assert "DELTA_BINARY_PACKED" in encodings["ts"]
-    assert not {"RLE_DICTIONARY", "PLAIN_DICTIONARY"} & (encodings["r"] | encodings["b"] | encodings["i.d"])
-    assert {"RLE_DICTIONARY", "PLAIN_DICTIONARY"} & encodings["few"]
+    has_dictionary = {
+        name for name, found in encodings.items() if {"RLE_DICTIONARY", "PLAIN_DICTIONARY"} & found
+    }
+    assert has_dictionary == {"few"}
     assert meta.row_group(0).num_rows == 8_192
+    actions = map(json.loads, lake.entry(tmp_path / "t", 1).read_text().splitlines())
+    (stats,) = (json.loads(action["add"]["stats"]) for action in actions if "add" in action)
+    assert (stats["minValues"]["each"], stats["maxValues"]["each"]) == ("number 0", "number 9999")
+
+
+READ_AHEAD = """
+import random, sys, weakref
+import pyarrow as pa
+from silt.position import pack
+from silt.target import ColumnSpec, create_table
+
+table = create_table(sys.argv[1], {}, columns=[ColumnSpec(name="b", type="binary")])
+noise, alive, most = random.Random(1).randbytes(1 << 20), set(), 0
+offsets = pa.array(range(0, (1 << 20) + 1, 1 << 7), pa.int32()).buffers()[1]
+
+class Bytes(bytearray):
+    pass
+
+def batch(i):
+    global most
+    raw = Bytes(noise)
+    alive.add(i)
+    weakref.finalize(raw, alive.discard, i)
+    most = max(most, len(alive))
+    column = pa.Array.from_buffers(pa.binary(), 1 << 13, [None, offsets, pa.py_buffer(raw)])
+    return pa.record_batch([column], names=["b"])
+
+batches = (batch(i) for i in range(60))
+table.append(pa.RecordBatchReader.from_batches(table.schema, batches), txns=pack("a", 1, b""), metadata={})
+print(most)
+"""
+
+
+def test_the_writer_reads_a_few_batches_ahead(tmp_path: Path) -> None:
+    """Few batches wait in delta-rs for its one writer: about 8 are under way, 16 and more by its default."""
+    done = subprocess.run(
+        [sys.executable, "-c", READ_AHEAD, str(tmp_path / "t")], capture_output=True, text=True, check=True
+    )
+    assert 2 <= int(done.stdout) <= 12
 
 
 def test_rows_are_split_into_files(tmp_path: Path) -> None:

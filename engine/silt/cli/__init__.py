@@ -11,6 +11,11 @@ import sys
 
 def main() -> None:
     """The command `silt`: runs the verb that the arguments name and ends the process with its exit code."""
+    from silt.cli import collector
+
+    collector.starting()
     from silt.cli.app import run
 
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    collector.ending()
+    sys.exit(code)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from signal import SIGPIPE
 from typing import TYPE_CHECKING
 
-from silt.cli import console
+from silt.cli import collector, console
 from silt.cli.log import emitter
 from silt.cli.paths import manifest_path
 from silt.cli.select import Selection
@@ -89,6 +89,7 @@ def _run(
         stop.wake, stop.hang = daemon.wake, daemon.reload
         caretaker = Caretaker(state, handles, running=daemon.running, emit=emit)
         caretaker.start()
+        collector.started()
         try:
             ended = daemon.run(check=lambda: console.err(f"warning: {w}" for w in selection.check()))
         finally:

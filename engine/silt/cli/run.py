@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from silt.cli import console
+from silt.cli import collector, console
 from silt.cli.options import AsJson, Exclude, ManifestPath, Select
 from silt.cli.paths import load
 from silt.cli.select import Selection
@@ -117,6 +117,7 @@ def _cycle(
     with observe.Handles(manifest) as handles:
         planned = holding(observe.look(manifest, handles, select=selection), state)
         console.err(f"warning: {words}" for words in selection.check())
+        collector.started()
         expected = {} if quiet or not sys.stdout.isatty() else _expected(planned, handles)
         with view(planned, expected, quiet=quiet) as listen:
             result = replicate.run(planned, handles, listen=listen, stop=stop.event)

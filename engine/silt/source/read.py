@@ -33,7 +33,7 @@ from silt.source.statement import key_column, relation, rowid, written
 __all__ = ["predicate", "schema", "stream"]
 
 BATCH_BYTES: Final = 4 * 1024 * 1024
-QUEUE_BYTES: Final = 32 * 1024 * 1024
+QUEUE_BYTES: Final = 12 * 1024 * 1024
 MAX_BATCH_ROWS: Final = 65_536
 PIECE_BATCHES: Final = 4
 PARALLEL_BATCHES: Final = 3

@@ -390,7 +390,7 @@ class Table:
                     delta,
                     feed.reader(),
                     target_file_size=hints.file_bytes,
-                    writer_properties=writer_properties(schema, hints, feed.row_bytes),
+                    writer_properties=writer_properties(schema, hints, feed.row_bytes, feed.distinct),
                     commit_properties=commit_properties(txns, metadata, retries=_RETRIES),
                     post_commithook_properties=HOOKS,
                     **how,
