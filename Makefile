@@ -9,7 +9,7 @@ JOBS ?= $(shell echo $$(( ($$(nproc 2>/dev/null || echo 2) * 3 + 1) / 2 )))
 # Tests start some hundred silt processes: each would compile all of it again (0.2 s).
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help dev demo test test-container lint format bench bench-living readers clean
+.PHONY: help dev demo test test-s3 test-container lint format bench bench-living readers clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ demo: ## install what running needs in .venv-demo, then show silt at work
 
 test: dev ## every test but the nightly ones (PYTEST_ARGS="-k name")
 	$(BIN)/pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
+
+test-s3: dev ## an S3 that checks signatures, a careless one, Azure's emulator (go, npm; builds one, once)
+	$(BIN)/pytest -m s3 --durations=0 -s tests/test_stores.py $(PYTEST_ARGS)
 
 test-container: dev ## build the image with buildah and run it (needs root; apt installs buildah, debootstrap)
 	@scripts/venv --alone .venv-container container

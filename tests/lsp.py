@@ -1,16 +1,11 @@
-"""The language server that editors run for YAML, installed by npm and spoken to over its stdio.
-
-It is put into a cache folder outside the checkout, once a machine; what is there is not asked for again.
-"""
+"""The language server that editors run for YAML, installed by npm and spoken to over its stdio."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import queue
-import shutil
 import subprocess
 import threading
 import time
@@ -18,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
+import npm
 
 PACKAGE = "yaml-language-server@1.25.0"
 SETTINGS = {
@@ -33,27 +28,7 @@ SETTINGS = {
 
 def installed() -> Path:
     """The server's program; skips the test where there is no node, or no index to install it from."""
-    if not (shutil.which("node") and shutil.which("npm")):
-        pytest.skip("no node and npm on this machine")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    home = cache / "silt-tests" / PACKAGE.replace("@", "-")
-    home.mkdir(parents=True, exist_ok=True)
-    program = home / "node_modules" / "yaml-language-server" / "bin" / "yaml-language-server"
-    with (home / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (home / "complete").exists():
-            _install(home)
-            (home / "complete").touch()
-    assert program.exists()
-    return program
-
-
-def _install(home: Path) -> None:
-    command = ["npm", "install", "--prefix", str(home), "--no-audit", "--no-fund", "--no-save", PACKAGE]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=90, cwd=home)
-    if done.returncode and any(word in done.stderr for word in ("ENOTFOUND", "ECONNREFUSED", "EAI_AGAIN")):
-        pytest.skip("no package index within reach")
-    assert done.returncode == 0, done.stderr
+    return npm.installed(PACKAGE, "yaml-language-server/bin/yaml-language-server")
 
 
 class Editor:
