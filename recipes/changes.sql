@@ -33,3 +33,7 @@ FROM n;
 WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 59)
 INSERT INTO stock
 SELECT iif(i % 3 = 0, 'north', 'south'), printf('SKU-%03d', i), i * 7 % 40, i + 1 FROM n;
+
+CREATE TABLE prices (sku TEXT PRIMARY KEY, price DECIMAL(10, 2) NOT NULL) WITHOUT ROWID;
+
+INSERT INTO prices SELECT sku, pieces * 0.75 + 1 FROM stock;

@@ -101,14 +101,15 @@ def _writing(owner: Any) -> None:
 def install() -> None:
     """Put the marks around silt's boundaries."""
     from silt import observe, replicate, target
-    from silt.replicate import aggregate, append, merge, overwrite
+    from silt.observe import compare
+    from silt.replicate import aggregate, append, changes, merge, mirror, overwrite
     from silt.target import merger, table
 
     _around(observe, "look", after="planned")
     _around(replicate, "run", after="reported")
-    for module in (aggregate, append, merge, overwrite):
+    for module in (aggregate, append, compare, merge, mirror, overwrite):
         _reading(module)
-    for module in (append, overwrite):
+    for module in (append, changes, mirror, overwrite):
         _writing(module)
     _around(table, "_create", before="before create", after="created")
     _around(table, "write_deltalake", before="before commit", after="committed")

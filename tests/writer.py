@@ -82,7 +82,10 @@ class Application:
         connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, self.made))
 
     def _items(self, connection: sqlite3.Connection) -> None:
-        """One of forty rows is written again, mostly in the second of the last cycle."""
+        """One of forty rows is written again, or deleted, mostly in the second of the last cycle."""
+        if self._chance.random() < 0.2:
+            connection.execute("DELETE FROM items WHERE id = ?", (self._chance.randint(1, 40),))
+            return
         connection.execute(
             "INSERT INTO items VALUES (?, ?, strftime('%Y-%m-%d %H:%M:%S'))"
             " ON CONFLICT (id) DO UPDATE SET n = excluded.n, updated_at = excluded.updated_at",
@@ -118,6 +121,8 @@ def tables(folder: Path) -> Iterator[tuple[str, list[tuple[Any, ...]], list[dict
 
     for name in ("events", "ticks", "notes", "settings", "items"):
         yield name, sql(folder / "app.db", f"SELECT * FROM {name}"), lake(folder / "lake" / name)
+    if (folder / "lake" / "mirrored").is_dir():
+        yield "mirrored", sql(folder / "app.db", "SELECT * FROM items"), lake(folder / "lake" / "mirrored")
     orders = lake(folder / "lake" / "orders")
     for tenant in TENANTS:
         mine = [row for row in orders if row["_silt_database"] == tenant]

@@ -52,6 +52,7 @@ class Position:
     there then (`counted`, where a table has no INTEGER PRIMARY KEY or its ids do not rise one by one: how
     many rows lay before that end), so that a late row is counted once; `late` is how many there were;
     `spelled` the one format that all texts of its time have had, '' once there were several.
+    Of a merge `swept` is when its keys were last compared with the source's, in milliseconds since 1970.
     """
 
     definition: tuple[str, ...]
@@ -79,6 +80,7 @@ class Position:
     counted: int | None = None
     late: int = 0
     spelled: str | None = None
+    swept: int = 0
 
 
 def nonce() -> str:

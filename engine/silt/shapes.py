@@ -297,6 +297,13 @@ RESCUED: Final = "_rescued_data"
 """The lake's column of values that do not fit theirs, by lineage `rescued`; `source.rescue` spells it."""
 
 
+REWRITTEN_FILE: Final = 4 * 1024 * 1024
+"""Bytes of a file of a table whose rows change: a merge writes each file anew that holds one."""
+
+DELETED: Final = "_deleted_at"
+"""The lake's column that says when a row was first missing in its source; NULL while it is there."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
     """One column of the lake and where its values come from.
@@ -321,7 +328,7 @@ class Field:
     format: str | None = None
     timezone: str | None = None
     value: str | None = None
-    lineage: Literal["node", "database", "rowid", "loaded_at", "rescued"] | None = None
+    lineage: Literal["node", "database", "rowid", "loaded_at", "rescued", "deleted_at"] | None = None
 
     @property
     def is_read(self) -> bool:
@@ -337,8 +344,8 @@ class Extract:
     `order` is None for overwrite (the table's own order).  `fields` are in the lake's order; a
     field whose source column this database lacks has `source` None and `value` None: it arrives NULL.
     `witness` are the source columns that witnesses hash (no masked, no unselected ones).
-    `key` are the source columns that tell its rows apart in the lake (of a merge); `distinct` where the
-    schema of the source promises that they do.
+    `key` are the source columns that tell its rows apart in the lake (of merge and mirror), or its rowid;
+    `distinct` where the schema of the source promises that they do.
     `node`, `database` fill the lineage fields.
     """
 
@@ -361,7 +368,8 @@ class Extract:
     def key_fields(self) -> tuple[str, ...]:
         """The lake's columns that hold the key."""
         by = {f.source: f.name for f in self.fields if f.source is not None and f.mask is None}
-        return tuple(by[name] for name in self.key)
+        rowids = [f.name for f in self.fields if f.lineage == "rowid"]
+        return tuple(by[name] if name in by else rowids[0] for name in self.key)
 
     @property
     def finds(self) -> frozenset[str]:

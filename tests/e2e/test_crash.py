@@ -34,7 +34,8 @@ streams:
   ticks: {source: app, cursor: [at, key]}
   notes: {source: app, cursor: rowid, batch: {max_rows: 5}}
   settings: {source: app, mode: overwrite}
-  items: {source: app, mode: merge, batch: {max_rows: 7}}
+  items: {source: app, mode: merge, batch: {max_rows: 7}, deletes: {mode: hard, max_fraction: 1}}
+  mirrored: {source: app, table: items, mode: mirror, batch: {max_rows: 7}}
   orders: {source: tenants}
 """
 
@@ -135,7 +136,7 @@ def test_killed_while_an_application_writes(tmp_path: Path, nursery: Nursery) ->
     """Killed at every boundary and at random moments, in every mode: no row is missing, none is doubled.
 
     Small batches, a tie-breaker that does not rise, no key at all, a glob in one commit, an overwrite,
-    rows that change in the second that was read last.
+    rows that change in the second that was read last, and are deleted, in a merge and in a mirror.
     """
     prepare(tmp_path)
     (tmp_path / "silt.yaml").write_text(MANIFEST)

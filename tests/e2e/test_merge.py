@@ -116,7 +116,7 @@ def test_the_cursor_is_the_column_that_says_when_a_row_changed(site: kit.Site) -
         (
             "create table t(mail text not null unique, updated_at text)",
             "mode: merge, cursor: updated_at",
-            "t has no primary key, and a merge goes by one",
+            "t has no primary key, and mode merge goes by one",
             "primary_key: [mail]",
         ),
         (

@@ -112,9 +112,20 @@ def test_changes(recipes: Path) -> None:
     _once(recipes, "changes.yaml")
     sql(recipes / "changes.db", "update orders set state = 'paid' where id in (7, 8)")
     sql(recipes / "changes.db", "update stock set pieces = 0, version = 61 where sku = 'SKU-003'")
+    sql(
+        recipes / "changes.db",
+        "delete from stock where sku = 'SKU-004'",
+        "delete from prices where price < 2",
+    )
     _once(recipes, "changes.yaml")
-    for table in ("orders", "stock"):
+    for table in ("stock", "prices"):
         equal(recipes / "changes.db", table, recipes / "lake" / "changes" / table)
+    wanted = sql(recipes / "changes.db", "select id, state, updated_at from orders order by id")
+    orders = sorted(lake(recipes / "lake" / "changes" / "orders"), key=lambda row: row["id"])
+    times = [datetime.fromisoformat(at).replace(tzinfo=UTC) for _, _, at in wanted]
+    assert [(row["id"], row["state"]) for row in orders] == [row[:2] for row in wanted]
+    assert [row["updated_at"] for row in orders] in (times, [at for *_, at in wanted])
+    assert {row["_deleted_at"] for row in orders} == {None}
 
 
 def test_masking(recipes: Path) -> None:

@@ -32,7 +32,7 @@ streams:
   ticks: {source: app, cursor: [at, key]}
   notes: {source: app, cursor: rowid}
   settings: {source: app, mode: overwrite}
-  items: {source: app, mode: merge}
+  items: {source: app, mode: merge, deletes: {mode: hard, max_fraction: 1}}
   orders: {source: tenants}
 """
 ONE = """\

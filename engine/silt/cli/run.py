@@ -127,11 +127,11 @@ def _cycle(
 def _expected(planned: Plan, handles: Handles) -> dict[str, int]:
     """Rows pending by stream, for a person who watches; counted briefly, left out where that takes longer.
 
-    None of an overwrite: what it would write is known by reading its whole table.
+    None of modes without a cursor: what they would write is known by reading the whole table.
     """
     from silt import observe
 
-    counted = tuple(p for p in planned.streams if p.stream.mode != "overwrite")
+    counted = tuple(p for p in planned.streams if p.stream.has_cursor)
     outlooks = observe.outlook(replace(planned, streams=counted), handles, budget=_COUNTING)
     return {o.stream: o.pending_rows for o in outlooks if o.pending_rows}
 

@@ -16,7 +16,7 @@ from silt.manifest.redact import is_sensitive
 from silt.manifest.schema import Schema, checked, json_type, types
 from silt.manifest.slips import NO_SPACE, tight_colon
 from silt.manifest.units import MEANT, duration_text
-from silt.manifest.words import ABSENT, ABSENT_MODES, KEYS, TYPES, VALUES
+from silt.manifest.words import KEYS, TYPES, VALUES
 
 _NOUNS = {
     "string": "text",
@@ -153,8 +153,6 @@ def _key_hint(key: str, known: list[str], schema: Schema, path: Path) -> str:
     ours = KEYS.get(key.lower().replace("-", "_"), "")
     if ours.partition(":")[0] in known:
         return f"here it is called {ours!r}" if ":" not in ours else f"here it is written {ours}"
-    if key.lower() in ABSENT:
-        return ABSENT[key.lower()]
     settings = schema["properties"].get("defaults", {}).get("properties", {})
     if not path and key in settings:
         return "it belongs under 'defaults' or a stream"
@@ -176,6 +174,8 @@ def _sentence(document: Document, error: Any, path: Path) -> tuple[str, str]:
             return _not_of_form(value, error.schema)
         case "minimum":
             return f"must be at least {rule}, got {describe(value)}", ""
+        case "maximum":
+            return f"must be at most {rule}, got {describe(value)}", ""
         case "uniqueItems":
             return "names something twice", "remove one"
         case "maxLength":
@@ -190,8 +190,6 @@ def _not_one_of(value: object, known: list[str], path: Path) -> tuple[str, str]:
     word = str(value).lower()
     ours = VALUES.get(str(path[-1]), {}).get(word, "")
     hint = f"here it is called {ours!r}" if ours in known else did_you_mean(str(value), known)
-    if path[-1] == "mode" and word in ABSENT_MODES:
-        hint = ABSENT_MODES[word]
     return f"{describe(value)} is not one of {', '.join(known)}", hint
 
 

@@ -61,7 +61,7 @@ def identity(manifest: Manifest, stream: Stream) -> Identity:
         "into": stream.into,
         "mode": stream.mode,
     }
-    follows_a_table = stream.mode != "overwrite" and stream.query is None
+    follows_a_table = stream.has_cursor and stream.query is None
     return {**found, "table": stream.table} if follows_a_table else found
 
 

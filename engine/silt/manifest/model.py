@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from silt.errors import Secret, SiltError
 from silt.shapes import Mask
@@ -216,7 +216,22 @@ class Aggregate:
     timezone: str | None = None
 
 
-Mode = Literal["append", "merge", "overwrite"]
+MAX_FRACTION: Final = 0.5
+
+Mode = Literal["append", "merge", "mirror", "overwrite"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deletes:
+    """What becomes of rows that the source deletes, in mode merge: marked in the lake, or deleted there, too.
+
+    Keys are compared `every` so many seconds at most (0: each cycle that finds the database written).  More
+    than `max_fraction` of the slice at once holds the stream.
+    """
+
+    mode: Literal["soft", "hard"]
+    every: float = 0.0
+    max_fraction: float = MAX_FRACTION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,6 +259,7 @@ class Stream:
     mode: Mode = "append"
     cursor: CursorRule = field(default_factory=CursorRule)
     primary_key: tuple[str, ...] = ()
+    deletes: Deletes | None = None
     where: str | None = None
     select: tuple[str, ...] = ("*",)
     columns: tuple[ColumnRule, ...] = ()
@@ -261,6 +277,16 @@ class Stream:
     enabled: bool = True
     separates_nodes: bool = False
     places: Mapping[str, Place] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def has_cursor(self) -> bool:
+        """Whether rows past a position are read: the other modes read all."""
+        return self.mode in ("append", "merge")
+
+    @property
+    def has_key(self) -> bool:
+        """Whether rows are told apart by a primary key."""
+        return self.mode in ("merge", "mirror")
 
     @property
     def separates_databases(self) -> bool:

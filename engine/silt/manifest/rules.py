@@ -19,7 +19,7 @@ from silt.shapes import ascii_lower
 Slot = tuple[str, ...]
 """A setting within a stream: `("columns", "ts", "type")`."""
 
-WHOLE = frozenset({"schedule", "cursor", "aggregate"})
+WHOLE = frozenset({"schedule", "cursor", "deletes", "aggregate"})
 """Maps that replace whole instead of merging."""
 
 Entry = tuple[Path, Mapping[str, Plain]]

@@ -11,11 +11,13 @@ from typing import get_args
 from silt.errors import Secret
 from silt.manifest.document import Document, Path, Plain
 from silt.manifest.model import (
+    MAX_FRACTION,
     Aggregate,
     Batch,
     ColumnRule,
     Compact,
     CursorRule,
+    Deletes,
     Maintenance,
     Mode,
     OnChange,
@@ -34,18 +36,19 @@ from silt.manifest.resolve import as_written
 from silt.manifest.rules import OWN, Rule, Setting, Slot, Stacked
 from silt.manifest.schedule import complaint as complaint_of_cron
 from silt.manifest.units import duration, size
-from silt.shapes import Mask, ascii_lower
+from silt.shapes import REWRITTEN_FILE, Mask, ascii_lower
 
-UNUSED = {"append": ("primary_key",), "overwrite": ("cursor", "on_reset", "primary_key")}
+UNUSED = {
+    "append": ("primary_key", "deletes"),
+    "mirror": ("cursor", "on_reset", "deletes"),
+    "overwrite": ("cursor", "on_reset", "primary_key", "deletes"),
+}
 """Settings that a mode does not use: written they are an error, inherited they are ignored (DESIGN 3)."""
 
 DELAYS = 3
 """`max_delay` in times of a `debounce` that is written: whoever wants rows sooner need not write both."""
 
 PLACEHOLDERS = ("stream", "table", "source", "database", "node")
-
-MERGED_FILE = 16 * 1024 * 1024
-"""Bytes of a file that rows are merged into, unless the manifest says another size."""
 
 LEAST_TARGET = 1024 * 1024
 LEAST_RETAIN = 3600.0
@@ -130,6 +133,7 @@ def resolve(draft: Draft, stacked: Stacked) -> tuple[Stream | None, list[Problem
         mode=settings.get("mode") or "append",
         cursor=cursor,
         primary_key=() if "primary_key" in ignored else _primary_key(settings),
+        deletes=None if "deletes" in ignored else _deletes(settings),
         where=settings.get("where"),
         select=tuple(settings.get("select") or ("*",)),
         columns=columns,
@@ -316,21 +320,38 @@ def _primary_key(settings: _Settings) -> tuple[str, ...]:
             return tuple(columns)
 
 
+def _deletes(settings: _Settings) -> Deletes | None:
+    match settings.get("deletes"):
+        case None:
+            return None
+        case str(mode):
+            return Deletes(mode=mode)  # type: ignore[arg-type]  # one of the two, by the schema
+        case options:
+            most = options.get("max_fraction")
+            return Deletes(
+                mode=options.get("mode") or "soft",
+                every=duration(options.get("every") or "0s"),
+                max_fraction=MAX_FRACTION if most is None else most,
+            )
+
+
 def _check_query_key(draft: Draft, settings: _Settings) -> None:
     """No schema says what tells the rows of a query apart."""
-    if draft.rule.query is None or settings.get("mode") != "merge" or _primary_key(settings):
+    mode = settings.get("mode")
+    if draft.rule.query is None or mode not in ("merge", "mirror") or _primary_key(settings):
         return
     if settings.is_unknown("primary_key"):
         return
     where = settings.path("primary_key") if settings.get("primary_key") else (*draft.rule.path, "query")
     hint = "declare primary_key: [column, ...]; or mode: overwrite"
-    message = "a query has no key of its own, and mode merge goes by one"
+    message = f"a query has no key of its own, and mode {mode} goes by one"
     settings.problems.append(settings.document.problem(where, message, hint, at_key=True))
 
 
 def _check_query_cursor(draft: Draft, settings: _Settings, cursor: CursorRule) -> None:
     """A query's rows have no rowid, and nothing detects what tells them apart."""
-    if draft.rule.query is None or settings.get("mode") == "overwrite" or cursor.kind == "columns":
+    has_cursor = (settings.get("mode") or "append") in ("append", "merge")
+    if draft.rule.query is None or not has_cursor or cursor.kind == "columns":
         return
     if settings.is_unknown("mode") or settings.is_unknown("cursor"):
         return
@@ -665,7 +686,7 @@ def _compact(settings: _Settings) -> Compact:
 
 def _file_size(settings: _Settings) -> int:
     """A merge writes every file that holds a changed row again, so that small ones cost less."""
-    return MERGED_FILE if settings.get("mode") == "merge" else Compact().target_size
+    return REWRITTEN_FILE if settings.get("mode") in ("merge", "mirror") else Compact().target_size
 
 
 def _vacuum(settings: _Settings) -> Vacuum:

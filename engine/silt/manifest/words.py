@@ -14,6 +14,10 @@ KEYS: Mapping[str, str] = {
     "tracking_column": "cursor",
     "timestamp_column": "cursor",
     "bookmark": "cursor",
+    "hard_delete": "deletes: hard",
+    "soft_delete": "deletes: soft",
+    "delete_mode": "deletes",
+    "delete_missing": "deletes",
     "unique_key": "primary_key",
     "merge_key": "primary_key",
     "merge_keys": "primary_key",
@@ -126,17 +130,6 @@ KEYS: Mapping[str, str] = {
 }
 """Keys of dlt, Sling, Meltano, Airbyte, dbt and the like -> ours; a hint only where ours is known."""
 
-_EQUAL = "not in this version: mode overwrite keeps the table equal to the source"
-_DELETED = "not in this version: mode merge keeps rows that the source deletes, overwrite does not"
-
-ABSENT: Mapping[str, str] = {
-    "deletes": _DELETED,
-}
-"""Keys of the field that have no counterpart here, and what there is instead."""
-
-ABSENT_MODES: Mapping[str, str] = dict.fromkeys(("mirror", "cdc", "sync"), _EQUAL.replace("mode ", ""))
-"""Modes of the field that have no counterpart here, and what there is instead."""
-
 VALUES: Mapping[str, Mapping[str, str]] = {
     "mode": {
         "incremental": "append",
@@ -149,6 +142,9 @@ VALUES: Mapping[str, Mapping[str, str]] = {
         "replace": "overwrite",
         "truncate": "overwrite",
         "upsert": "merge",
+        "cdc": "mirror",
+        "sync": "mirror",
+        "replica": "mirror",
         "scd1": "merge",
         "update": "merge",
         "append_dedup": "merge",

@@ -7,6 +7,16 @@
 from __future__ import annotations
 
 from silt.observe.claim import check_foreign, predicate, unclaimed
+from silt.observe.compare import (
+    KEY_BYTES,
+    ROW_BYTES,
+    Difference,
+    check_fraction,
+    differences,
+    fetched,
+    is_due,
+    without_key,
+)
 from silt.observe.handles import Handles, Lake, revealed
 from silt.observe.look import (
     Known,
@@ -16,6 +26,7 @@ from silt.observe.look import (
     check_slice,
     examine,
     known,
+    renamed_from,
     slice_columns,
 )
 from silt.observe.outlook import denied, outlook
@@ -23,23 +34,32 @@ from silt.observe.places import places
 from silt.observe.seen import look, look_again
 
 __all__ = [
+    "KEY_BYTES",
+    "ROW_BYTES",
+    "Difference",
     "Handles",
     "Known",
     "Lake",
     "Look",
     "Standing",
     "check_foreign",
+    "check_fraction",
     "check_schema",
     "check_slice",
     "denied",
+    "differences",
     "examine",
+    "fetched",
+    "is_due",
     "known",
     "look",
     "look_again",
     "outlook",
     "places",
     "predicate",
+    "renamed_from",
     "revealed",
     "slice_columns",
     "unclaimed",
+    "without_key",
 ]

@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 
 from silt import target
 from silt.errors import Held, SiltError
 from silt.manifest.model import Stream
 from silt.observe.claim import check_foreign, unclaimed
-from silt.observe.handles import Handles
+from silt.observe.compare import KEY_BYTES, ROW_BYTES, check_fraction, differences, is_due
+from silt.observe.handles import Handles, Lake
 from silt.observe.look import Known, Look, Standing, examine, known
 from silt.observe.windows import open_windows
 from silt.plan.build import state_of
@@ -20,7 +21,7 @@ from silt.plan.model import COMMENT, Action, Outlook, Part, Plan, StreamPlan, Ta
 from silt.plan.shaping import older
 from silt.plan.verdict import Hold, ReRead, Restart, Wait
 from silt.position import decode
-from silt.shapes import RESCUED
+from silt.shapes import DELETED, RESCUED
 from silt.source import evidence as ev
 from silt.source.digest import Digest
 from silt.source.open import Connection, Snapshot
@@ -51,6 +52,7 @@ class _Sum:
     checked: int = 0
     misfits: Misfits = field(default_factory=Misfits)
     batches: int = 0
+    deleted: int = 0
     writes: bool = False
     actions: list[Action] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -74,6 +76,7 @@ class _Sum:
         self.checked += part.checked
         self.misfits += part.misfits
         self.batches += part.batches
+        self.deleted += part.deleted
         self.writes = self.writes or part.writes
         for action in part.actions:
             self.act(action)
@@ -115,6 +118,7 @@ def _outlook(plan: StreamPlan, total: _Sum) -> Outlook:
         pending_rows=total.rows if total.exact else None,
         pending_at_least=None if total.exact else total.rows or None,
         pending_bytes=total.bytes,
+        pending_deletes=total.deleted,
         batches=total.batches,
         actions=tuple(total.actions),
         notes=(*plan.notes, *total.notes, *_older(total), *_rescued(total), *_unread(total), *total.waits),
@@ -152,7 +156,7 @@ def _table(plan: StreamPlan, table: TablePlan, handles: Handles, total: _Sum, de
     for part, standing in _standings(plan, table, handles, total):
         one = _Sum()
         try:
-            _part(plan.stream, part, standing, handles, one, deadline)
+            _part(plan.stream, table, part, standing, handles, one, deadline)
         except SiltError as error:
             inside.fail(error)
         else:
@@ -179,7 +183,12 @@ def _commits(stream: Stream, inside: _Sum) -> None:
         rows = f"{inside.rows:,} row{'' if inside.rows == 1 else 's'}"
         inside.actions = [Action(kind="replace", text=f"{verb} {rows}")]
     else:
-        inside.batches = max(1, -(-inside.rows // stream.batch.max_rows))
+        inside.batches = max(1, -(-(inside.rows + inside.deleted) // stream.batch.max_rows))
+    if inside.deleted:
+        rows = f"{inside.deleted:,} row{'' if inside.deleted == 1 else 's'}"
+        marks = stream.deletes is not None and stream.deletes.mode == "soft"
+        text = f"mark {rows} deleted" if marks else f"delete {rows}"
+        inside.act(Action(kind="delete", text=text, destructive=not marks))
     if inside.batches:
         text = f"{inside.batches} commit{'s' if inside.batches > 1 else ''}"
         inside.act(Action(kind="write", text=text))
@@ -218,18 +227,29 @@ def _standings(
 
 
 def _part(
-    stream: Stream, part: Part, standing: Standing, handles: Handles, total: _Sum, deadline: float
+    stream: Stream,
+    table: TablePlan,
+    part: Part,
+    standing: Standing,
+    handles: Handles,
+    total: _Sum,
+    deadline: float,
 ) -> None:
     origin = handles.manifest.source(stream.source)
+    at = handles.manifest.target(table.target)
     with handles.connection(origin, part.database.path) as connection, connection.snapshot():
-        if stream.mode == "overwrite" and not deadline:
+        if not (stream.has_cursor or deadline):
             return
         if stream.aggregate is not None:
             _opened(stream, part, standing, connection, total)
         elif stream.mode == "overwrite":
             _replaced(part, standing, connection, total)
+        elif stream.mode == "mirror":
+            _mirrored(part, standing, connection, total, handles.lake(at, table.into), deadline)
         else:
             _appended(stream, part, standing, connection, total, deadline)
+            if stream.deletes is not None and deadline:
+                _swept(stream, part, standing, connection, total, handles.lake(at, table.into), deadline)
 
 
 def _appended(
@@ -342,3 +362,65 @@ def _replaced(part: Part, standing: Standing, connection: Connection, total: _Su
     total.misfits = misfits
     if standing.position is not None:
         total.act(Action(kind="replace", text="replace"))
+
+
+# --- what differs by key ----------------------------------------------------------------------------
+
+
+def _mirrored(
+    part: Part,
+    standing: Standing,
+    connection: Connection,
+    total: _Sum,
+    opened: AbstractContextManager[Lake],
+    deadline: float,
+) -> None:
+    """What a cycle would write and delete; one range of keys at least, the others within the time."""
+    if standing.position is None:
+        total.rows = ev.count_rows(connection, part.extract)
+        total.writes, total.bytes = True, None
+        return
+    with opened as lake:
+        if lake.table is None:
+            return
+        for found in differences(part, _alone(connection), lake.table, row_bytes=ROW_BYTES):
+            total.rows += found.missing.num_rows + found.changed.num_rows
+            total.deleted += found.gone.num_rows
+            total.checked += found.missing.num_rows + found.changed.num_rows
+            total.bytes = (total.bytes or 0) + found.missing.nbytes + found.changed.nbytes
+            for rows in (found.missing, found.changed):
+                for batch in rows.to_batches():
+                    total.misfits += counted(batch, part.extract)
+            if time.monotonic() > deadline:
+                total.exact = False
+                break
+    total.writes = bool(total.rows or total.deleted) or not total.exact
+
+
+def _swept(
+    stream: Stream,
+    part: Part,
+    standing: Standing,
+    connection: Connection,
+    total: _Sum,
+    opened: AbstractContextManager[Lake],
+    deadline: float,
+) -> None:
+    """Rows that the source no longer has, where keys are due to be compared."""
+    rule, position = stream.deletes, standing.position
+    if rule is None or position is None or not is_due(rule, position, time.time()):
+        return
+    rows = 0
+    with opened as lake:
+        if lake.table is None:
+            return
+        live = DELETED if rule.mode == "soft" else None
+        for found in differences(
+            part, _alone(connection), lake.table, row_bytes=KEY_BYTES, content=False, live=live
+        ):
+            rows += found.lake_rows
+            total.deleted += found.gone.num_rows
+            if time.monotonic() > deadline:
+                return
+    check_fraction(part, total.deleted, rows, rule)
+    total.writes = total.writes or bool(total.deleted)

@@ -21,7 +21,7 @@ def derived(stream: Stream, connection: Connection, table: Table | None, recorde
     Raises `UserError` for SQL that is none.
     """
     if stream.query is not None:
-        return query.derive(connection, stream.name, stream.query, append=stream.mode != "overwrite")
+        return query.derive(connection, stream.name, stream.query, append=stream.has_cursor)
     if table is None:
         raise ValueError(f"{stream.name}: neither a table nor a query")
     if stream.aggregate is None:

@@ -314,7 +314,7 @@ def _examine(
         table = relation.derived(stream, connection, named, recorded)
         with wrong:
             if stream.where is not None and table.windows is None:
-                condition.check(connection, table, stream.where, append=stream.mode != "overwrite")
+                condition.check(connection, table, stream.where, append=stream.has_cursor)
         expressions = tuple((rule.name, rule.expr) for rule in stream.columns if rule.expr is not None)
         for name, expr in expressions:
             with wrong:
@@ -329,13 +329,13 @@ def _examine(
             with wrong:
                 expression.blame(connection, relation.sampled(table), sample, expressions)
             counts = census(connection, relation.sampled(table), sample)
-        if stream.mode != "overwrite" and not pinned:
+        if stream.has_cursor and not pinned:
             counts = probed(connection, table, counts)
         if table.windows is not None:
             choice = relation.by_windows(stream, connection, table.windows)
     counts = formats.told(counts, stream, lake.formats.get(app, ()))
     with wrong:
-        if stream.mode != "overwrite" and table.windows is None:
+        if stream.has_cursor and table.windows is None:
             choice = _choose(stream, table, counts, recorded)
     return SeenDatabase(
         database=database,

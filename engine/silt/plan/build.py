@@ -163,7 +163,7 @@ def _settled_or_not(database: SeenDatabase, seen: Seen, wrong: Wrong) -> SeenDat
 
 def _settled(database: SeenDatabase, seen: Seen) -> SeenDatabase:
     """`database` with the cursor that counts there; raises where none does."""
-    if seen.stream.mode == "overwrite" or database.table is None or database.choice is None:
+    if not seen.stream.has_cursor or database.table is None or database.choice is None:
         return replace(database, choice=None)
     lake = seen.lakes[seen.stream.path_for(database.database.name)]
     recorded = lake.definitions.get(app_of(seen, database), ())
@@ -291,7 +291,7 @@ def _part(seen: Seen, lake: SeenLake, database: SeenDatabase, fields: tuple[Fiel
     mine = for_database(fields, table, own)
     order = database.choice.order if database.choice else None
     check_rowid(mine, table)
-    key = settle_key(seen.stream, table) if seen.stream.mode == "merge" else ()
+    key = settle_key(seen.stream, table) if seen.stream.has_key else ()
     check_shown(key, mine, table)
     if order is not None:
         check_exposed(order, mine, table)

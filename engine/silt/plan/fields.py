@@ -14,7 +14,7 @@ from silt.plan.changes import Changes, gone, has_run
 from silt.plan.exposure import all_hidden, computed_from
 from silt.plan.formats import Formats, settled
 from silt.plan.model import LakeColumn, Seen, SeenDatabase, SeenLake
-from silt.shapes import RESCUED, Column, ColumnCensus, Field, Table, ascii_lower
+from silt.shapes import DELETED, RESCUED, Column, ColumnCensus, Field, Table, ascii_lower
 
 LINEAGE = {
     "node": ("_silt_node", "string"),
@@ -175,6 +175,8 @@ def build_fields(seen: Seen, lake: SeenLake, databases: Sequence[SeenDatabase]) 
         _add(wanted, extra)
     if seen.stream.on_misfit == "rescue":
         wanted[RESCUED] = _rescued(wanted, have)
+    if seen.stream.deletes is not None and seen.stream.deletes.mode == "soft":
+        _add(wanted, Field(name=DELETED, type="timestamp", lineage="deleted_at"))
     _check_case(wanted)
     tables = [database.table for database in databases if database.table is not None]
     changes = _changes(typed, tables, rules, there, lake)

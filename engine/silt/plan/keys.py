@@ -14,12 +14,13 @@ from silt.source.cursor import unique_keys
 
 
 def settle(stream: Stream, table: Table) -> tuple[str, ...]:
-    """The columns that tell the rows of a merge apart: as declared, else the table's own primary key.
+    """The columns that tell the rows of a merge or a mirror apart: as declared, else the primary key.
 
-    Raises `UserError` where there is none, or one that is declared is no column.
+    A mirror takes the rowid where the lake is to have it.  Raises `UserError` where there is none, or one
+    that is declared is no column.
     """
     if not stream.primary_key:
-        return table.primary_key or _none(table)
+        return table.primary_key or _by_rowid(stream, table) or _none(stream, table)
     wrong = Wrong()
     found = []
     for index, name in enumerate(stream.primary_key):
@@ -41,18 +42,25 @@ def _column(table: Table, name: str, setting: str) -> str:
     )
 
 
-def _none(table: Table) -> tuple[str, ...]:
+def _by_rowid(stream: Stream, table: Table) -> tuple[str, ...]:
+    asked = stream.mode == "mirror" and "rowid" in (stream.lineage or ())
+    return (table.rowid,) if asked and table.rowid is not None else ()
+
+
+def _none(stream: Stream, table: Table) -> tuple[str, ...]:
     others = "; ".join(f"primary_key: [{', '.join(key)}]" for key in unique_keys(table))
+    rowid = "`lineage: [rowid]` tells rows apart by their rowid, which VACUUM may change; "
     raise UserError(
-        f"{table.name} has no primary key, and a merge goes by one",
-        hint=f"declare {others or '`primary_key: [...]`'}; `mode: overwrite` needs none",
+        f"{table.name} has no primary key, and mode {stream.mode} goes by one",
+        hint=f"declare {others or '`primary_key: [...]`'}; "
+        f"{rowid if stream.mode == 'mirror' and table.rowid is not None else ''}`mode: overwrite` needs none",
         setting="primary_key",
     )
 
 
 def check_shown(key: Sequence[str], fields: Sequence[Field], table: Table) -> None:
     """Raise `UserError` where the lake would not tell the rows of a key apart."""
-    for name in key:
+    for name in (name for name in key if name != table.rowid):
         if how := hidden(name, fields):
             raise UserError(
                 f"key column {name} is {how}, so the lake would not tell rows apart",

@@ -159,7 +159,9 @@ class TablePlan:
 class Action:
     """One thing that would be done: `text` is the phrase that a person reads ("create table")."""
 
-    kind: Literal["create", "alter", "write", "replace", "restart", "reread", "hold", "wait", "defer"]
+    kind: Literal[
+        "create", "alter", "write", "replace", "delete", "restart", "reread", "hold", "wait", "defer"
+    ]
     text: str
     destructive: bool = False
 
@@ -202,7 +204,8 @@ class Outlook:
     """What a cycle would do now: rows and bytes pending, and the actions in order.
 
     `pending_rows` None with `pending_at_least` where the time budget ran out first; `batches` is
-    the number of commits expected.  `also` is what else is wrong beside `error`.
+    the number of commits expected.  `pending_deletes` are rows of the lake that would be deleted, or marked
+    so.  `also` is what else is wrong beside `error`.
     """
 
     stream: str
@@ -210,6 +213,7 @@ class Outlook:
     pending_rows: int | None = None
     pending_at_least: int | None = None
     pending_bytes: int | None = None
+    pending_deletes: int = 0
     batches: int = 0
     actions: tuple[Action, ...] = ()
     notes: tuple[str, ...] = ()

@@ -74,6 +74,7 @@ class AppendCycle(Cycle):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._group: list[Load] = []
+        self._files = target.WriterHints()
 
     def _finish(self) -> None:
         self._flush()
@@ -390,7 +391,7 @@ class AppendCycle(Cycle):
         metadata: Mapping[str, str],
     ) -> int | None:
         """Write the rows of a commit: how many were; None where none was worth one."""
-        table.append(rows, txns=txns, metadata=metadata)
+        table.append(rows, txns=txns, metadata=metadata, writer=self._files)
         return sum(draft.rows for draft in drafts)
 
 

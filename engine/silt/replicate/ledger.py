@@ -20,7 +20,7 @@ from silt.errors import Fenced, Held, SiltError, Unplaced
 from silt.observe import Known, Lake, Standing, check_foreign, known, unclaimed
 from silt.plan.model import Part, StreamPlan, TablePlan
 from silt.position import Position, Value, decode, encode, pack
-from silt.shapes import RESCUED
+from silt.shapes import RESCUED, REWRITTEN_FILE
 from silt.source.read import schema
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ class Draft:
     """One database's share of a commit: batch `batch` of `part`, leading to `position`, with `rows` rows.
 
     `position` None empties it (reset: transactions cannot be removed, DESIGN 4.5).  `late` rows came after
-    their window was written.  `needed`: it is worth a commit though no row of the lake changes.
+    their window was written, `deleted` rows go.  `needed`: it is worth a commit though no row of the lake
+    changes.
     """
 
     part: Part
@@ -43,6 +44,7 @@ class Draft:
     position: Position | None
     rows: int
     late: int = 0
+    deleted: int = 0
     needed: bool = True
 
     @property
@@ -105,7 +107,7 @@ class Ledger:
             columns=[target.ColumnSpec(name=c.name, type=c.type, comment=c.comment) for c in plan.columns],
             partition_by=plan.partition_by,
             description=stream.description or f"{stream.source}.{stream.table}",
-            configuration=dict(stream.properties),
+            configuration={**_FILES.get(stream.mode, {}), **dict(stream.properties)},
         )
         self.created = True
 
@@ -218,9 +220,11 @@ class Ledger:
         named = {d.part.database.name: shown(d.position) for d in drafts[:_SPELLED_OUT]}
         rows = sum(d.rows for d in drafts)
         late = sum(d.late for d in drafts)
+        deleted = sum(d.deleted for d in drafts)
         return {
             **self._about(),
             **({"late_rows": str(late)} if late else {}),
+            **({"deleted": str(deleted)} if deleted else {}),
             "rows": str(rows),
             "databases": str(len(drafts)),
             "position": json.dumps(named, ensure_ascii=False),
@@ -228,6 +232,10 @@ class Ledger:
 
 
 _SPELLED_OUT = 8
+
+_SMALL = {"delta.targetFileSize": str(REWRITTEN_FILE)}
+_FILES: Mapping[str, Mapping[str, str]] = {"merge": _SMALL, "mirror": _SMALL}
+"""What a new table is told of the size of its files; MERGE goes by it."""
 
 
 _RESCUED_COMMENT = "values that do not fit their column, which is NULL there: column, storage class, value"

@@ -9,25 +9,107 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from silt import target
-from silt.errors import UserError
-from silt.observe import Look
+from silt.manifest.model import Deletes
+from silt.observe import (
+    KEY_BYTES,
+    Look,
+    Standing,
+    check_fraction,
+    differences,
+    examine,
+    fetched,
+    is_due,
+    without_key,
+)
 from silt.plan.model import Part
+from silt.plan.verdict import GoOn, ReRead, Wait, is_same_file
+from silt.position import Position, advanced
 from silt.replicate.append import AppendCycle
-from silt.replicate.ledger import Draft, Txns
+from silt.replicate.changes import Changes, ChangingCycle
+from silt.replicate.ledger import Draft, Txns, now_ms
 from silt.replicate.upsert import upsert
+from silt.shapes import DELETED, REWRITTEN_FILE
 from silt.source import evidence as ev
-from silt.source.open import Snapshot
+from silt.source.open import Connection, Snapshot
 from silt.source.read import stream
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class MergeCycle(AppendCycle):
+class MergeCycle(ChangingCycle, AppendCycle):
     """One pass over one table; `run` returns when every database is as far as it was at the start."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._files = target.WriterHints(file_bytes=REWRITTEN_FILE)
+
+    def _advance(self, part: Part) -> None:
+        super()._advance(part)
+        rule = self._stream.deletes
+        if rule is not None and not self._tally.stopped:
+            self._flush()  # what the group holds has the next batch number
+            self._sweep(part, rule)
+
+    # --- rows that the source deletes ---
+
+    def _sweep(self, part: Part, rule: Deletes) -> None:
+        """Compare the keys of slice and source, where that is due."""
+        position = self._ledger.standing(part).position
+        if position is None:
+            return
+        if not is_due(rule, position, self._clock()):
+            self._tally.deferred = True
+            return
+        with (
+            self._handles.connection(self._origin(), part.database.path) as connection,
+            connection.snapshot(),
+        ):
+            if self._is_the_same(part, connection):
+                self._commit_sweep(part, Snapshot(readers=(connection,)), rule)
+
+    def _is_the_same(self, part: Part, connection: Connection) -> bool:
+        """Whether the source is the one whose rows the slice holds; the very same file may be empty now."""
+        standing = self._ledger.standing(part)
+        look = examine(part, self._stream, connection, standing, now=self._clock(), max_rows=1)
+        if isinstance(look.verdict, Wait) and standing.position is not None:
+            return is_same_file(standing.position, look.evidence)
+        return isinstance(look.verdict, GoOn | ReRead)
+
+    def _commit_sweep(self, part: Part, snapshot: Snapshot, rule: Deletes) -> None:
+        changes, rows = Changes(), 0
+        live = DELETED if rule.mode == "soft" else None
+        for found in differences(
+            part, snapshot, self._ledger.table, row_bytes=KEY_BYTES, content=False, live=live
+        ):
+            rows += found.lake_rows
+            changes.gone.append(found.gone)
+            if self._stream.cursor.initial_value is None:  # rows before it are meant to be missing
+                (changes.changed if live else changes.added).append(fetched(part, snapshot, found))
+        check_fraction(part, changes.deleted, rows, rule)
+        if changes or rule.every:
+            standing = self._ledger.standing(part)
+            self._apply(self._swept(part, standing, changes), changes, live)
+
+    def _swept(self, part: Part, standing: Standing, changes: Changes) -> Draft:
+        position = advanced(
+            standing.position or Position(definition=()),
+            built_on=self._ledger.table.version,
+            committed_at=now_ms(),
+            swept=round(self._clock() * 1000),
+        )
+        return Draft(
+            part=part,
+            batch=standing.batch + 1,
+            position=position,
+            rows=changes.written,
+            deleted=changes.deleted,
+        )
+
+    # --- rows past the position ---
 
     def _batches(self, part: Part, snapshot: Snapshot, look: Look) -> Generator[pa.RecordBatch, None, None]:
         with closing(super()._batches(part, snapshot, look)) as batches:
@@ -66,16 +148,5 @@ def _keyed(part: Part, snapshot: Snapshot, batches: Iterable[pa.RecordBatch]) ->
     names = part.extract.key_fields
     for batch in batches:
         if any(batch.column(batch.schema.get_field_index(name)).null_count for name in names):
-            raise _without_key(part, snapshot)
+            raise without_key(part, ev.count_without_key(snapshot.first, part.extract))
         yield batch
-
-
-def _without_key(part: Part, snapshot: Snapshot) -> UserError:
-    extract = part.extract
-    return UserError(
-        f"{ev.count_without_key(snapshot.first, extract):,} rows of {extract.table.name} have NULL in the "
-        f"primary key ({', '.join(extract.key)}): nothing tells which row of the lake is theirs",
-        on=part.database.path,
-        hint="give them a key, leave them out with `where`, or declare another `primary_key`",
-        setting="primary_key",
-    )

@@ -47,7 +47,7 @@ class Committed:
     """One Delta commit: `rows` of `databases` databases, `bytes` in Arrow, became `version` in `seconds`.
 
     `batch` is its number in the stream's position, the highest of its databases'.  `misfits` values did not
-    fit their column and are kept in `_rescued_data`.
+    fit their column and are kept in `_rescued_data`.  `deleted` rows were deleted, or marked so.
     """
 
     stream: str
@@ -59,6 +59,7 @@ class Committed:
     bytes: int = 0
     batch: int = 0
     misfits: int = 0
+    deleted: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +86,11 @@ class StreamResult:
 
     `into` is the path under the target's URI (the template where there are several tables);
     `version` the Delta version after the cycle (the highest of several); `position` maps each
-    database to its key.  `rows` counts rows written, `misfits` values in them that were rescued, `batches`
-    commits.  `rest`: it was told to stop before its end, and the next turn goes on after what was
-    visited; such a cycle may have left rows pending.  `settled`: nothing but a write to the source, or to the
-    table, can give the next cycle anything to do.  `place`: where the setting that `error` is about stands.
+    database to its key.  `rows` counts rows written, `misfits` values in them that were rescued, `deleted`
+    rows deleted or marked so, `batches` commits.  `rest`: it was told to stop before its end, and the next
+    turn goes on after what was visited; such a cycle may have left rows pending.  `settled`: nothing but a
+    write to the source, or to the table, can give the next cycle anything to do.  `place`: where the setting
+    that `error` is about stands.
     """
 
     name: str
@@ -97,6 +99,7 @@ class StreamResult:
     state: State
     rows: int = 0
     misfits: int = 0
+    deleted: int = 0
     databases: int = 0
     batches: int = 0
     version: int | None = None

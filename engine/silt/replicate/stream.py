@@ -17,6 +17,7 @@ from silt.replicate.append import AppendCycle
 from silt.replicate.cycle import Cycle
 from silt.replicate.ledger import Ledger, shown
 from silt.replicate.merge import MergeCycle
+from silt.replicate.mirror import MirrorCycle
 from silt.replicate.model import Finished, Listener, Noted, Retrying, Started, Stopping, StreamResult
 from silt.replicate.overwrite import OverwriteCycle
 from silt.replicate.round import Round, Visit
@@ -34,6 +35,7 @@ PLANS = 5
 _CYCLES: Mapping[Mode, type[Cycle]] = {
     "append": AppendCycle,
     "merge": MergeCycle,
+    "mirror": MirrorCycle,
     "overwrite": OverwriteCycle,
 }
 
@@ -188,6 +190,7 @@ class StreamCycle:
             state=self._state(error),
             rows=tally.rows,
             misfits=tally.misfits.total(),
+            deleted=tally.deleted,
             databases=self._plan.databases,
             batches=tally.batches,
             version=self._version,

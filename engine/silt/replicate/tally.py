@@ -44,6 +44,7 @@ class Tally:
     round: Round = field(default_factory=Round)
     rows: int = 0
     misfits: Misfits = field(default_factory=Misfits)
+    deleted: int = 0
     batches: int = 0
     databases: set[str] = field(default_factory=set)
     waiting: list[str] = field(default_factory=list)
@@ -58,8 +59,9 @@ class Tally:
     midway: str | None = None
     """The one that it left before its end."""
 
-    def commit(self, databases: Iterable[str], rows: int, misfits: Misfits) -> None:
+    def commit(self, databases: Iterable[str], rows: int, misfits: Misfits, deleted: int = 0) -> None:
         self.rows += rows
+        self.deleted += deleted
         self.misfits += misfits
         self.batches += 1
         self.databases.update(databases)

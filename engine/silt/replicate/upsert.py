@@ -31,12 +31,18 @@ def upsert(
     keys = (*(name for name, _ in parts[0].slice.equals), *extract.key_fields)
     if not all(part.extract.distinct for part in parts):
         rows = last_versions(rows, extract, keys)
-    within = target.Predicate(equals=within.equals, between=_span(rows, extract.key_fields[0]))
+    within = target.Predicate(equals=within.equals, between=span(rows, extract.key_fields[0]))
     if not _is_any_there(table, rows.select(keys), within):
         table.append(rows.to_reader(), txns=txns, metadata=metadata)
         return int(rows.num_rows)
-    unlike = tuple(f.name for f in extract.fields if f.lineage != "loaded_at" and f.name in rows.schema.names)
-    return table.merge(rows, keys=keys, unlike=unlike, within=within, txns=txns, metadata=metadata)
+    merge = target.Merge(rows=rows, keys=keys, unlike=unlike(extract, rows), within=within)
+    return table.merge(merge, txns=txns, metadata=metadata).written
+
+
+def unlike(extract: Extract, rows: pa.Table) -> tuple[str, ...]:
+    """The columns that make a row another one."""
+    names = set(rows.schema.names)
+    return tuple(f.name for f in extract.fields if f.lineage != "loaded_at" and f.name in names)
 
 
 def _within(parts: Sequence[Part]) -> target.Predicate:
@@ -46,7 +52,8 @@ def _within(parts: Sequence[Part]) -> target.Predicate:
     return target.Predicate(equals=tuple(shared.items()))
 
 
-def _span(rows: pa.Table, name: str) -> tuple[str, object, object]:
+def span(rows: pa.Table, name: str) -> tuple[str, object, object]:
+    """The range of a column, as a predicate's `between`."""
     import pyarrow.compute as pc
 
     span = pc.min_max(rows.column(name))

@@ -31,7 +31,7 @@ class Line:
 def of_event(event: Event) -> Line | None:
     """The line of an event of `replicate`; None where it is none of a log's business."""
     match event:
-        case Committed(rows=rows) if rows:
+        case Committed() if event.rows or event.deleted:
             return _commit(event)
         case Retrying(error=error) if not isinstance(error, Contended):  # races settle themselves
             return _retrying(event)
@@ -49,14 +49,15 @@ def _commit(event: Committed) -> Line:
         "into": event.into,
         "rows": event.rows,
         **({"misfits": event.misfits} if event.misfits else {}),
+        **({"deleted": event.deleted} if event.deleted else {}),
         "databases": event.databases,
         "batch": event.batch,
         "version": event.version,
         "seconds": round(event.seconds, 6),
     }
-    words = (
-        f"{event.stream} +{event.rows:,} rows{several}{misfits} v{event.version} {duration(event.seconds)}"
-    )
+    gone = f" -{event.deleted:,} rows" if event.deleted else ""
+    words = f"{event.stream} +{event.rows:,} rows{gone}{several}{misfits}"
+    words = f"{words} v{event.version} {duration(event.seconds)}"
     return Line(kind="commit", text=words, fields=fields)
 
 

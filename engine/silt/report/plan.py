@@ -278,7 +278,12 @@ def _totals(rows: Sequence[Entry]) -> str:
         f"{_how_many(acting, 'alter')} to alter",
         f"{'' if exact else 'more than '}{pending:,} rows to write",
     ]
-    destructive = sum(1 for e in acting if any(a.destructive for a in e.outlook.actions))
+    deleted = sum(e.outlook.pending_deletes for e in acting)
+    parts += [f"{deleted:,} to delete"] if deleted else []
+    replaced = ("replace", "restart")
+    destructive = sum(
+        1 for e in acting if any(a.destructive and a.kind in replaced for a in e.outlook.actions)
+    )
     parts += [f"{counted(destructive, 'slice')} to replace"] if destructive else []
     states = _states(rows)
     return ", ".join(parts + ([states] if states else [])) + "."
@@ -332,6 +337,7 @@ def _stream(entry: Entry) -> dict[str, object]:
         "pending_rows": outlook.pending_rows,
         "pending_at_least": outlook.pending_at_least,
         "pending_bytes": outlook.pending_bytes,
+        "pending_deletes": outlook.pending_deletes,
         "batches": outlook.batches,
         "schema": _schema(entry.plan.tables),
         "tables": [_table_data(t) for t in entry.plan.tables],

@@ -32,7 +32,8 @@ def _outcome(result: StreamResult) -> str:
     version = f"v{result.version}" if result.version is not None else ""
     stopped = ", stopped" if result.stopped else ""
     noun = "row" if result.rows == 1 else "rows"
-    return f"{result.rows:>11,} {noun:<4}   {version:<5}  {duration(result.seconds)}{stopped}".rstrip()
+    gone = f", {result.deleted:,} deleted" if result.deleted else ""
+    return f"{result.rows:>11,} {noun:<4}   {version:<5}  {duration(result.seconds)}{gone}{stopped}".rstrip()
 
 
 def _failed(result: StreamResult, name: str, width: int) -> list[str]:
@@ -80,7 +81,9 @@ def closing(result: RunResult, *, target: str, look: str = "", stopped: bool = F
         head = f"  stopped: {total}"
     if not commits and result.ok and not stopped:
         return [f"  {_up_to_date(result.streams)}{_also(result.streams)}, {took}"]
-    did = f"{counted(rows, 'row')}, {counted(commits, 'commit')}, {took}"
+    deleted = sum(s.deleted for s in result.streams)
+    gone = f", {deleted:,} deleted" if deleted else ""
+    did = f"{counted(rows, 'row')}{gone}, {counted(commits, 'commit')}, {took}"
     lines = [f"{head}, {did} -> {target}{_also(result.streams)}"]
     return lines + ([f"  look: {look}"] if look and rows else [])
 
@@ -118,6 +121,7 @@ def stream_data(result: StreamResult) -> dict[str, object]:
         "into": result.into,
         "rows": result.rows,
         "misfits": result.misfits,
+        "deleted": result.deleted,
         "databases": result.databases,
         "batches": result.batches,
         "version": result.version,

@@ -23,7 +23,7 @@ from silt.source.digest import Digest
 from silt.source.open import Snapshot, identity, machine_id
 from silt.source.questions import SLOTS, Questions, given, questions, slots
 from silt.source.read import stream
-from silt.source.statement import key_column, relation, written
+from silt.source.statement import key_column, nullable, relation, written
 
 if TYPE_CHECKING:
     from silt.source.open import Connection
@@ -447,8 +447,20 @@ def before(connection: Connection, extract: Extract, value: Value, *, inclusive:
 def count_without_key(connection: Connection, extract: Extract) -> int:
     """How many rows that the stream reads have NULL in the key."""
     rel = relation(extract.table)
-    missing = sa.or_(sa.false(), *(key_column(rel, extract.table, name).is_(None) for name in extract.key))
+    names = [name for name in extract.key if nullable(extract.table, name)]
+    if not names:
+        return 0
+    missing = sa.or_(sa.false(), *(key_column(rel, extract.table, name).is_(None) for name in names))
     counted = sa.select(sa.func.count()).select_from(rel).where(missing)
+    if extract.where is not None:
+        counted = counted.where(written(extract.where))
+    ((found,),) = connection.rows(counted)
+    return int(found)
+
+
+def count_rows(connection: Connection, extract: Extract) -> int:
+    """How many rows the stream reads."""
+    counted = sa.select(sa.func.count()).select_from(relation(extract.table))
     if extract.where is not None:
         counted = counted.where(written(extract.where))
     ((found,),) = connection.rows(counted)

@@ -6,6 +6,7 @@ that need them.
 
 from silt.target.access import check_writable
 from silt.target.durable import fsync_path, sync
+from silt.target.merger import Merge, Merged
 from silt.target.model import ColumnSpec, Foreign, Owner, Predicate, WriterHints
 from silt.target.proof import prove
 from silt.target.start import check_at_start
@@ -16,6 +17,8 @@ __all__ = [
     "CHECKPOINT_EVERY",
     "ColumnSpec",
     "Foreign",
+    "Merge",
+    "Merged",
     "Owner",
     "Predicate",
     "Table",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from silt.target import query
@@ -16,37 +18,90 @@ if TYPE_CHECKING:
 STREAMED_ROWS = 100_000
 """Rows from which a merge is streamed; smaller ones are held, and by their statistics files are skipped."""
 
-_SOURCE, _TARGET = "silt_source", "silt_target"
+_SOURCE, _TARGET, _GONE = "silt_source", "silt_target", "_silt_gone"
 
 
-def run(
-    delta: DeltaTable,
-    rows: pa.Table,
-    *,
-    keys: Sequence[str],
-    unlike: Sequence[str],
-    within: Predicate,
-    writer: WriterProperties,
-    commit: CommitProperties,
-) -> int:
-    """Each of `rows` in the place of the row with the same `keys`: how many were written.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merge:
+    """What a merge does: each of `rows` in the place of the row with the same `keys`, where one of the
+    columns `unlike` differs; rows with the keys `gone` are deleted, or marked in the column `mark` with the
+    time `at`.
 
-    No commit where nothing changes.
+    `within` bounds the rows of the table that are met.  No two of `rows` and `gone` have one key, none a NULL
+    in it.
     """
-    values = {_quoted(name): _of(_SOURCE, name) for name in rows.schema.names}
-    merge = delta.merge(
-        rows,
-        predicate=" AND ".join(_met(keys, within)),
+
+    rows: pa.Table
+    keys: tuple[str, ...]
+    unlike: tuple[str, ...]
+    within: Predicate
+    gone: pa.Table | None = None
+    mark: str | None = None
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    """How many rows a merge wrote and deleted (or marked)."""
+
+    written: int = 0
+    deleted: int = 0
+
+
+def run(delta: DeltaTable, merge: Merge, *, writer: WriterProperties, commit: CommitProperties) -> Merged:
+    """Carry `merge` out in one commit; none where nothing changes."""
+    source = _source(merge)
+    values = {_quoted(name): _of(_SOURCE, name) for name in merge.rows.schema.names}
+    merger = delta.merge(
+        source,
+        predicate=" AND ".join(_met(merge.keys, merge.within)),
         source_alias=_SOURCE,
         target_alias=_TARGET,
-        streamed_exec=rows.num_rows > STREAMED_ROWS,
+        streamed_exec=source.num_rows > STREAMED_ROWS,
         writer_properties=writer,
         commit_properties=commit,
         post_commithook_properties=HOOKS,
     )
-    merge.when_matched_update(values, predicate=_differs(unlike)).when_not_matched_insert(values)
-    done = merge.execute()
-    return int(done["num_target_rows_inserted"]) + int(done["num_target_rows_updated"])
+    if merge.gone is None:
+        merger.when_matched_update(values, predicate=_differs(merge.unlike)).when_not_matched_insert(values)
+        done = merger.execute()
+        return Merged(written=_count(done, "inserted") + _count(done, "updated"))
+    goes, comes = f"{_of(_SOURCE, _GONE)}", f"NOT {_of(_SOURCE, _GONE)}"
+    if merge.mark is not None:
+        marked = {_quoted(merge.mark): _of(_SOURCE, merge.mark)}
+        merger.when_matched_update(marked, predicate=f"{goes} AND {_of(_TARGET, merge.mark)} IS NULL")
+    else:
+        merger.when_matched_delete(predicate=goes)
+    merger.when_matched_update(values, predicate=f"{comes} AND ({_differs(merge.unlike)})")
+    merger.when_not_matched_insert(values, predicate=comes)
+    done = merger.execute()
+    marked_ = merge.gone.num_rows if merge.mark is not None else 0
+    deleted = marked_ or _count(done, "deleted")
+    return Merged(written=_count(done, "inserted") + _count(done, "updated") - marked_, deleted=deleted)
+
+
+def _count(done: Mapping[str, Any], what: str) -> int:
+    return int(done[f"num_target_rows_{what}"])
+
+
+def _source(merge: Merge) -> pa.Table:
+    """The rows, and the keys of those that go, told apart by a column of their own."""
+    import pyarrow as pa
+
+    if (going := merge.gone) is None:
+        return merge.rows
+    schema, gone = merge.rows.schema, going.num_rows
+
+    def column(field: pa.Field) -> Any:
+        if field.name in going.schema.names:
+            return going.column(field.name).cast(field.type)
+        if field.name == merge.mark:
+            return pa.repeat(pa.scalar(merge.at, field.type), gone)
+        return pa.nulls(gone, field.type)
+
+    padded = pa.table([column(field) for field in schema], schema=schema)
+    flags = pa.array([False] * merge.rows.num_rows + [True] * gone, pa.bool_())
+    return pa.concat_tables([merge.rows, padded]).append_column(_GONE, flags)
 
 
 def _met(keys: Sequence[str], within: Predicate) -> Iterator[str]:

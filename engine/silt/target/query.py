@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import date, datetime
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from silt.target.model import Predicate
@@ -66,12 +67,18 @@ def _bounds(predicate: Predicate, of: str) -> Iterator[Any]:
 
 
 def _literal(value: object) -> Any:
-    from sqlalchemy import TIMESTAMP, cast, literal
+    from sqlalchemy import TIMESTAMP, Date, Double, cast, literal, literal_column
 
     if isinstance(value, datetime):
         if not _FIRST_YEAR <= value.year <= _LAST_YEAR:
             return None  # the engine's literals count nanoseconds in 64 bits: without a bound more is read
         return cast(literal(value.isoformat()), TIMESTAMP(timezone=True))
+    if isinstance(value, date):
+        return cast(literal(value.isoformat()), Date()) if value.year >= _FIRST_YEAR else None
+    if isinstance(value, bytes):
+        return literal_column(f"X'{value.hex()}'")
+    if isinstance(value, float):
+        return cast(literal(repr(value)), Double()) if isfinite(value) else None
     plain = isinstance(value, int | str) and not isinstance(value, bool)
     return literal(value) if plain else None
 

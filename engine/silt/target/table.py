@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -26,6 +27,7 @@ from silt.target.failures import Unreachable, translated
 from silt.target.feed import Feed, writer_properties
 from silt.target.foreign import REPLACED
 from silt.target.log import LAST_CHECKPOINT, LOG, checkpoints, entry_path, entry_versions, hinted
+from silt.target.merger import Merge, Merged
 from silt.target.model import ColumnSpec, Foreign, Owner, Predicate, WriterHints
 from silt.target.schema import arrow, delta_field, missing, specs
 from silt.target.store import Stamp, Store, locate
@@ -177,38 +179,22 @@ class Table:
         replaced = json.dumps(dict(predicate.equals) if predicate else {}, ensure_ascii=False)
         return self._write(reader, txns, {**metadata, REPLACED: replaced}, writer, how)
 
-    def merge(
-        self,
-        rows: Any,
-        *,
-        keys: Sequence[str],
-        unlike: Sequence[str],
-        within: Predicate,
-        txns: Sequence[tuple[str, int]],
-        metadata: Mapping[str, str],
-    ) -> int:
-        """Put each of `rows` (a pyarrow.Table) in the place of the row with the same `keys`, or add it.
-
-        A row is written where one of the columns `unlike` differs: how many were; where none did, there is
-        no commit.  `within` bounds the rows of the table that may be met; no two of `rows` have one key, and
-        none a NULL in it.  Raises as `append`.
-        """
+    def merge(self, merge: Merge, *, txns: Sequence[tuple[str, int]], metadata: Mapping[str, str]) -> Merged:
+        """Carry `merge` out in one commit; what it came to: nothing makes no commit.  Raises as `append`."""
         delta = self._delta()
         with self._translated():
             refuse_deletion_vectors(delta, on=self.uri)
         self._fence(txns)
-        feed = Feed(rows.to_reader(), arrow(delta.schema()), on=self.uri)
-        replaced = json.dumps(dict(within.equals), ensure_ascii=False)
+        schema = arrow(delta.schema())
+        feed = Feed(merge.rows.to_reader(), schema, on=self.uri)
+        replaced = json.dumps(dict(merge.within.equals), ensure_ascii=False)
         before = delta.version()
         try:
             with self._translated():
-                written = merger.run(
+                done = merger.run(
                     delta,
-                    feed.reader().read_all(),
-                    keys=keys,
-                    unlike=unlike,
-                    within=within,
-                    writer=writer_properties(arrow(delta.schema()), WriterHints(), feed.row_bytes),
+                    replace(merge, rows=feed.reader().read_all()),
+                    writer=writer_properties(schema, WriterHints(), feed.row_bytes),
                     commit=commit_properties(txns, {**metadata, REPLACED: replaced}, retries=_RETRIES),
                 )
         except BaseException:
@@ -216,7 +202,7 @@ class Table:
             raise
         if delta.version() > before:
             self._committed(delta, txns)
-        return written
+        return done
 
     def empty(self, *, txns: Sequence[tuple[str, int]], metadata: Mapping[str, str]) -> int:
         """Advance positions without a row: an empty append does make a commit (FACTS); as `append`."""
