@@ -9,7 +9,7 @@ JOBS ?= $(shell echo $$(( ($$(nproc 2>/dev/null || echo 2) * 3 + 1) / 2 )))
 # Tests start some hundred silt processes: each would compile all of it again (0.2 s).
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help dev demo test test-s3 test-container lint format bench bench-living readers clean
+.PHONY: help dev demo test test-s3 test-container test-spark lint format bench bench-living readers clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ test-s3: dev ## an S3 that checks signatures, a careless one, Azure's emulator (
 test-container: dev ## build the image with buildah and run it (needs root; apt installs buildah, debootstrap)
 	@scripts/venv --alone .venv-container container
 	$(BIN)/pytest -m container --durations=0 -s tests/test_container_image.py $(PYTEST_ARGS)
+
+test-spark: dev ## real Apache Spark reads the tables, and writes to them too (java, mvn; 500 MB, once)
+	@scripts/venv --alone .venv-spark spark
+	$(BIN)/pytest -m spark --durations=0 tests/test_spark.py $(PYTEST_ARGS)
 
 lint: dev ## ruff, mypy --strict, the layers; all of them, even when one finds something
 	@failed=0; \

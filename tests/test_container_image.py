@@ -233,8 +233,9 @@ def _running(image: Image, folder: Path, **more: Any) -> Iterator[tuple[subproce
     try:
         yield started, f"http://127.0.0.1:{port}"
     finally:
-        _signal(started, signal.SIGKILL)
-        started.communicate()
+        if started.poll() is None:
+            _signal(started, signal.SIGKILL)
+            started.communicate()
 
 
 def _signal(started: subprocess.Popen[str], number: int) -> None:
