@@ -19,7 +19,7 @@ from keyed import KEYS, Play, plays
 
 from silt.observe import compare
 
-EXAMPLES = 600 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 10
+EXAMPLES = 600 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 8
 
 
 @pytest.fixture(scope="module")

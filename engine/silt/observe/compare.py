@@ -28,7 +28,7 @@ from silt.source.read import schema, stream
 if TYPE_CHECKING:
     import pyarrow as pa
 
-RANGE_BYTES = 32 * 1024 * 1024
+RANGE_BYTES = 12 * 1024 * 1024
 """Bytes of Arrow of a range, on each side, by the size of a row as last seen."""
 
 ROW_BYTES, KEY_BYTES = 100, 64
