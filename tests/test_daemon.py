@@ -242,6 +242,53 @@ def test_a_state_folder_that_is_removed_comes_back(manifest):
         until(lambda: state.read() is not None)
 
 
+def test_a_clock_that_is_set_back_stops_no_status(manifest, monkeypatch):
+    """The status goes on being written, by a clock that nobody sets."""
+    wall = [4e9]
+    monkeypatch.setattr("silt.daemon.loop.time.time", lambda: wall[0])
+    work, state = Work(manifest, planned("a", 0.05)), StateDir(manifest.state_dir, manifest="m", node="n")
+    with running(manifest, work):
+        until(lambda: state.read() is not None and state.read().streams[0].finished)
+        wall[0] -= 1e6
+        until(lambda: state.read().written == wall[0])
+        assert state.read().streams[0].finished <= wall[0]
+
+
+def test_a_reset_beside_the_loop_is_heeded_at_once(manifest):
+    """What `silt reset` emptied is planned anew and read again, whenever it would have been due."""
+    work, state = Work(manifest, planned("a", 3600.0)), StateDir(manifest.state_dir, manifest="m", node="n")
+    numbers = []
+    work.answer = lambda job, stop: (numbers.append(job.number), result("a"))[1]
+    state.keep_reset("a")  # before it began: long done
+    with running(manifest, work):
+        until(lambda: work.ran == ["a"])
+        state.keep_reset("a")
+        until(lambda: work.ran == ["a"] * 2)
+        time.sleep(1.5)
+    assert work.ran == ["a"] * 2
+    assert len(set(numbers)) == 2
+
+
+def test_a_stream_that_was_away_begins_anew(manifest):
+    """Disabled and enabled, or gone and back, it does not go on with what its turns did before."""
+    work = Work(manifest, planned("a", 3600.0), planned("b", 0.05))
+    numbers = []
+    work.answer = lambda job, stop: (numbers.append((job.stream.name, job.number)), result(job.stream.name))[
+        1
+    ]
+    on = work.streams
+    off = [replace(on[0], stream=replace(on[0].stream, enabled=False)), on[1]]
+    with running(manifest, work):
+        until(lambda: "a" in work.ran)
+        for streams in (off, on):
+            work.streams = streams
+            work.surveys = [Survey(manifest=manifest, plan=work.plan())]
+            until(lambda: not work.surveys)
+        until(lambda: work.ran.count("a") == 2)
+    assert len({n for name, n in numbers if name == "a"}) == 2
+    assert len({n for name, n in numbers if name == "b"}) == 1
+
+
 def test_a_failure_to_look_is_told_once(manifest):
     """A thousand looks that find the same: one line."""
     work = Work(manifest, planned("a", 3600.0))
@@ -346,7 +393,7 @@ def tell(results: list[StreamResult]) -> list[str | None]:
     ledger, told = Ledger(), []
     ledger.keep([planned(results[0].name).stream])
     for number, one in enumerate(results):
-        ledger.started(one.name)
+        ledger.started(one.name, 0.0)
         now = 1000.0 + 10 * number
         line = ledger.ended(one, began=now - 1, now=now, next_in=5.0)
         told.append(line.kind if line else None)
@@ -384,7 +431,7 @@ def test_ledger_remembers_since_when_a_stream_is_behind():
     ledger.keep([planned("a").stream])
     moments = []
     for now, one in ((10.0, LOCKED), (20.0, LOCKED), (30.0, None)):
-        ledger.started("a")
+        ledger.started("a", 0.0)
         state = "failing" if one else "ok"
         ledger.ended(result("a", state=state, error=one), began=now - 1, now=now, next_in=1.0)
         status = ledger.streams["a"]
@@ -396,13 +443,36 @@ def test_a_bulk_load_that_takes_turns_is_behind_until_its_end():
     """Its lag is counted from its first turn, and ends with its last."""
     ledger = Ledger({"a": StreamStatus(name="a", state="ok", caught_up=5.0)})
     for began, rest in ((10.0, Round()), (20.0, Round())):
-        ledger.started("a")
+        ledger.started("a", 0.0)
         ledger.ended(result("a", rows=3, rest=rest), began=began, now=began + 2, next_in=0.0)
         assert (ledger.streams["a"].caught_up, ledger.streams["a"].ahead_since) == (5.0, 10.0)
-    ledger.started("a")
+    ledger.started("a", 0.0)
     ledger.ended(result("a", rows=3), began=30.0, now=32.0, next_in=60.0)
-    assert (ledger.streams["a"].caught_up, ledger.streams["a"].ahead_since) == (30.0, None)
+    assert (ledger.streams["a"].caught_up, ledger.streams["a"].ahead_since) == (10.0, None)
     assert ledger.streams["a"].rows == 9
+
+
+def test_a_cycle_that_takes_a_while_is_behind_since_it_began():
+    """Lag is never 0 while rows are read; a cycle of an instant is no news."""
+    ledger = Ledger({"a": StreamStatus(name="a", state="ok", caught_up=5.0, pending_rows=0)})
+    ledger.started("a", 100.0)
+    (soon,), (later,) = ledger.standing(100.5), ledger.standing(104.0)
+    assert (soon.state, soon.ahead_since) == ("running", None)
+    assert (later.state, later.ahead_since, later.pending_rows) == ("running", 100.0, None)
+    ledger.ended(result("a", rows=3), began=100.0, now=105.0, next_in=60.0)
+    (after,) = ledger.standing(500.0)
+    assert (after.state, after.ahead_since, after.caught_up) == ("ok", None, 100.0)
+
+
+def test_moments_move_with_the_clock():
+    """A device that sets its clock by years did not fail for years."""
+    ledger = Ledger(
+        {"a": StreamStatus(name="a", state="failing", failing_since=10.0, finished=20.0, next=30.0)}
+    )
+    ledger.shift(1e8)
+    assert ledger.streams["a"].failing_since == 1e8 + 10
+    assert ledger.streams["a"].next == 1e8 + 30
+    assert ledger.streams["a"].committed is None
 
 
 def test_a_turn_of_a_stream_that_failed_decides_nothing():
@@ -410,7 +480,7 @@ def test_a_turn_of_a_stream_that_failed_decides_nothing():
     ledger = Ledger({"a": StreamStatus(name="a", state="ok")})
 
     def ended(**changes):
-        ledger.started("a")
+        ledger.started("a", 0.0)
         line = ledger.ended(result("a", **changes), began=10.0, now=12.0, next_in=1.0)
         return line.kind if line is not None else None, ledger.streams["a"].state, ledger.streams["a"].tries
 

@@ -303,3 +303,54 @@ def test_turns_of_a_failing_cycle_keep_its_back_off():
     assert waits[-1] > 4 * waits[0]
     timetable.remove("a")
     assert timetable.gave_way("a", 9000.0) is None
+
+
+def test_a_stream_that_is_woken_often_keeps_its_grid():
+    """The cycle that comes in any case comes in time after a thousand others, and nothing is hoarded."""
+    timetable = quiet()
+    now = 1.0
+    for _ in range(1000):
+        timetable.touch("a", now)
+        now += 0.3
+        assert timetable.take(now) == ("a",)
+        due = timetable.done("a", now, failed=False)
+        assert due is not None
+        assert due - now <= 300 * (1 + JITTER)
+    assert len(timetable._heap) < 20
+
+
+def test_a_write_puts_nothing_off_that_is_due_anyway():
+    """A new stream, an edited one, a turn that goes on: each is due now, however long a write waits."""
+    slow = Schedule(on_change=OnChange(debounce=60.0, max_delay=3600.0))
+    timetable = table()
+    timetable.add("a", slow, 0.0)
+    timetable.touch("a", 0.5)
+    assert timetable.take(1.0) == ("a",)
+    timetable.gave_way("a", 2.0)
+    timetable.touch("a", 2.0)
+    assert timetable.take(2.0) == ("a",)
+    timetable.done("a", 3.0, failed=False)
+    timetable.touch("a", 3.0)
+    timetable.hasten("a", 3.0)
+    timetable.touch("a", 3.0)
+    assert timetable.take(3.0) == ("a",)
+
+
+def test_a_database_that_fails_keeps_no_other_waiting():
+    """Its source's schedule stands, and a write to it, which may mend it, is followed in 5 s."""
+    timetable = quiet()
+    for tick in range(8):  # its back-off would be minutes
+        now = 10.0 + tick * 60
+        timetable.touch("a", now)
+        due = timetable.next()
+        assert due is not None
+        assert due <= now + 6.0
+        assert timetable.take(due) == ("a",)
+        timetable.done("a", due, failed=True, partly=True)
+    every = table()
+    every.add("b", Schedule(every=10), 0.0)
+    for _ in range(8):
+        due = take_at(every, "b")
+        again = every.done("b", due, failed=True, partly=True)
+        assert again is not None
+        assert again - due <= 12.0

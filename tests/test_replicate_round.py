@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +185,13 @@ def test_a_table_s_race_hides_no_error_of_another(site, turning, monkeypatch):
     assert lost
     assert report.result.state == "failing"
     assert report.result.rows == 9
+
+
+def test_a_round_ends_where_its_stream_begins_anew(site, turning):
+    """Disabled and enabled, removed and back, or reset: what was visited before is visited again."""
+    turning.turn()
+    turning.turn()
+    filled(site.folder / "b.db", 1)
+    turning.job = replace(turning.job, number=turning.job.number + 1)
+    turning.round()
+    assert ("b", 1) in turning.written()

@@ -156,6 +156,7 @@ class StateDir:
         self.status_path: Final = self.folder / f"{stem}.status.json"
         self.ahead_path: Final = self.folder / f"{stem}.ahead.json"
         self.ran_path: Final = self.folder / f"{stem}.ran.json"
+        self.resets_path: Final = self.folder / f"{stem}.resets.json"
         self._ran: dict[str, dict[str, str]] = {}
 
     def lock(self, manifest_path: str) -> Lock:
@@ -246,13 +247,20 @@ class StateDir:
                 _replace(self.ran_path, json.dumps(self._ran), mode=0o600)
         return dict(self._ran)
 
+    def resets(self) -> dict[str, float]:
+        """By stream, when `silt reset` emptied it last, in seconds since the epoch."""
+        return _moments(self.resets_path)
+
+    def keep_reset(self, stream: str) -> None:
+        """Leave word for the silt that runs; a folder that cannot be written keeps none."""
+        with contextlib.suppress(OSError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with _exclusive(self.resets_path.with_suffix(".guard")):
+                _replace(self.resets_path, json.dumps({**self.resets(), stream: time.time()}))
+
     def ahead(self) -> dict[str, float]:
         """By stream, when `silt status` first saw its source ahead, in seconds since the epoch."""
-        try:
-            data = json.loads(self.ahead_path.read_text(encoding="utf-8"))
-            return {str(name): float(moment) for name, moment in data.items()}
-        except (OSError, ValueError, TypeError, AttributeError):
-            return {}
+        return _moments(self.ahead_path)
 
     def write_ahead(self, moments: Mapping[str, float]) -> None:
         """Replace what `ahead` says; a folder that cannot be written, or is not there yet, keeps nothing."""
@@ -345,6 +353,14 @@ class Lock:
         with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, text.encode(), 0)
+
+
+def _moments(path: Path) -> dict[str, float]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return {str(name): float(moment) for name, moment in data.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
 
 
 def _identities(path: Path) -> dict[str, dict[str, str]]:

@@ -56,6 +56,7 @@ def reset(
         result = replicate.reset(planned, handles, stream, listen=lambda _: None)
         if result.error is None:
             state.keep_ran({stream: identity(manifest, chosen)})
+            state.keep_reset(stream)
     if as_json:
         console.as_json({"stream": results.stream_data(result), "ok": result.error is None})
     elif result.error is not None:

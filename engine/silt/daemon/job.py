@@ -18,12 +18,14 @@ class Job:
     """A stream as it runs: under which manifest, by which plan (None: it is planned first).
 
     `hold`: it is another stream than the one that last ran under this name, so it waits for a person.
+    `number` is another one whenever it begins anew: what its turns did before does not count.
     """
 
     stream: Stream
     manifest: Manifest
     plan: StreamPlan | None = None
     hold: Held | None = None
+    number: int = 0
 
     @property
     def group(self) -> Hashable:

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from silt.manifest.model import Manifest, Stream
 from silt.replicate.model import RunResult, StreamResult
@@ -14,6 +15,11 @@ from silt.report.events import Line
 from silt.report.units import count, counted, duration
 from silt.state import LastStatus, StateDir, StreamStatus
 
+LONG: Final = 1.0
+"""Seconds after which a cycle under way has rows to read, for all that is known."""
+
+_MOMENTS: Final = ("finished", "caught_up", "ahead_since", "committed", "next", "failing_since")
+
 
 @dataclass(slots=True)
 class Ledger:
@@ -21,11 +27,15 @@ class Ledger:
 
     streams: dict[str, StreamStatus] = field(default_factory=dict)
     _before: dict[str, StreamStatus] = field(default_factory=dict)
+    _began: dict[str, float] = field(default_factory=dict)
+    _rounds: dict[str, float] = field(default_factory=dict)
 
     def keep(self, streams: Iterable[Stream]) -> None:
         """Forget what is not in `streams`, and begin those that are new."""
         self.streams = {s.name: self._kept(s) for s in streams}
         self._before = {name: before for name, before in self._before.items() if name in self.streams}
+        running = {name for name, status in self.streams.items() if status.state != "disabled"}
+        self._rounds = {name: since for name, since in self._rounds.items() if name in running}
 
     def _kept(self, stream: Stream) -> StreamStatus:
         known = self.streams.get(stream.name) or StreamStatus(name=stream.name, state="ok")
@@ -39,10 +49,28 @@ class Ledger:
             if old.name in self.streams and old.failing_since is not None:
                 self.streams[old.name] = replace(old, state="ok", next=None)
 
-    def started(self, name: str) -> None:
+    def started(self, name: str, now: float) -> None:
         """`name` runs now."""
         self._before[name] = self.streams[name]
+        self._began[name] = now
         self.streams[name] = replace(self.streams[name], state="running")
+
+    def standing(self, now: float) -> tuple[StreamStatus, ...]:
+        """How every stream stands: one whose cycle takes a while may be behind since it began."""
+        return tuple(self._standing(status, now) for status in self.streams.values())
+
+    def _standing(self, status: StreamStatus, now: float) -> StreamStatus:
+        began = self._began.get(status.name, now)
+        if status.state != "running" or now - began < LONG:
+            return status
+        return replace(status, ahead_since=status.ahead_since or began, pending_rows=None)
+
+    def shift(self, seconds: float) -> None:
+        """The wall clock was set by so much: what was told by the one before moves with it."""
+        self.streams = {name: _shifted(status, seconds) for name, status in self.streams.items()}
+        self._before = {name: _shifted(status, seconds) for name, status in self._before.items()}
+        self._began = {name: moment + seconds for name, moment in self._began.items()}
+        self._rounds = {name: moment + seconds for name, moment in self._rounds.items()}
 
     def ended(
         self,
@@ -55,7 +83,11 @@ class Ledger:
     ) -> Line | None:
         """Remember `result`; the line that says what changed for the reader, None where nothing did."""
         before = self._before.pop(result.name, self.streams[result.name])  # none: it left, and came back
-        after = _status(result, before, began=began, now=now, due=now + next_in)
+        self._began.pop(result.name, None)
+        since = self._rounds.setdefault(result.name, began)  # of its first turn
+        if not result.stopped:
+            del self._rounds[result.name]
+        after = _status(result, before, began=since, now=now, due=now + next_in)
         after = replace(after, pending_rows=pending_rows)
         self.streams[result.name] = after
         return _transition(result, before, after, next_in)
@@ -85,6 +117,11 @@ def _status(
         hint=error.hint or None if error else None,
         notes=result.notes if result.state == "waiting" else (),
     )
+
+
+def _shifted(status: StreamStatus, seconds: float) -> StreamStatus:
+    told = {name: getattr(status, name) for name in _MOMENTS}
+    return replace(status, **{name: at + seconds for name, at in told.items() if at is not None})
 
 
 def _undecided(result: StreamResult, before: StreamStatus, *, now: float, due: float) -> StreamStatus:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import threading
@@ -77,7 +78,7 @@ class Daemon:
         self._receipts = Receipts(beginning.manifest.digest, refused=beginning.problems)
         self._scout = Scout(work, self._inbox.put)
         self._started = time.time()
-        self._written = 0.0
+        self._written = -math.inf
         self._ahead = time.time() - time.monotonic()
         self._warned = self._blind = ""
         self._is_ready = self.is_quiet = False
@@ -197,11 +198,12 @@ class Daemon:
         """A device without a clock of its own sets it once it has a network."""
         ahead = time.time() - now
         if abs(ahead - self._ahead) > TICK:
+            self._ledger.shift(ahead - self._ahead)
             self._ahead = ahead
             self._roster.timetable.clock_moved(now)
 
     def _begin(self, workers: Workers, job: Job, turn: Turn, *, again: bool) -> None:
-        self._ledger.started(job.stream.name)
+        self._ledger.started(job.stream.name, time.time())
         workers.submit(lambda: self._inbox.put(carried_out(self._work, job, turn, again=again)))
 
     def _collect(self, *, timeout: float) -> None:
@@ -240,7 +242,7 @@ class Daemon:
             pending_rows=report.pending_rows,
         )
         if line is not None and not self._stop.is_set():
-            self._written = 0.0
+            self._written = -math.inf
             self._write()  # who reads the line finds the status so
             self._emit(line)
 
@@ -313,7 +315,7 @@ class Daemon:
         self._emit(line)
         self._systemd.ready(line.text)
         self.reloaded(receipt)
-        self._written = 0.0  # who asked for it waits for the status file
+        self._written = -math.inf  # who asked for it waits for the status file
 
     # --- what is told ---
 
@@ -369,12 +371,12 @@ class Daemon:
             ready=self._is_ready,
             on_disk=self._receipts.on_disk,
             receipts=self._receipts.last,
-            streams=tuple(self._ledger.streams.values()),
+            streams=self._ledger.standing(time.time()),
         )
 
     def _write(self, *, stopped: bool = False) -> None:
         """Write the status, at most once a second; a folder that cannot be written is said once."""
-        now = time.time()
+        now = time.monotonic()
         if now - self._written < TICK and not stopped:
             return
         self._written = now

@@ -43,10 +43,10 @@ class _Rest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Begun:
-    """A round that a turn's end cut short: of which stream and tables, and what was seen at its start."""
+    """A round that a turn's end cut short: of which job and tables, and what was seen at its start."""
 
     round: Round
-    stream: Stream
+    number: int
     tables: tuple[TablePlan, ...]
     beats: Mapping[str, Beat]
 
@@ -189,7 +189,7 @@ class Replication:
 
         began = time.time()
         handles = self._handles.under(job.manifest)
-        rest, begun = self._rests.get(job.stream.name), self._resumed(job.stream)
+        rest, begun = self._rests.get(job.stream.name), self._resumed(job)
         plan = job.plan
         if plan is not None and rest is not None and not again and rest.holds(plan, handles):
             return Report(job=job, result=_nothing(plan), began=began, quiet=True)
@@ -198,23 +198,28 @@ class Replication:
         beats = _beats(plan, handles) if begun is None else begun.since(plan)
         to_go = begun.round if begun is not None else None
         result = StreamCycle(plan, handles, listen=self._listen, stop=stop, begun=to_go).run()
-        self._remember(result, plan, beats, handles)
+        self._remember(job, result, plan, beats, handles)
         job = job if plan is job.plan else replace(job, plan=plan)
         return Report(job=job, result=result, began=began, pending_rows=_pending(plan, result, handles))
 
-    def _resumed(self, stream: Stream) -> _Begun | None:
-        """The round that the turn before began; an edit of the stream begins another."""
-        begun = self._begun.pop(stream.name, None)
-        return begun if begun is not None and begun.stream == stream else None
+    def _resumed(self, job: Job) -> _Begun | None:
+        """The round that the turn before began; a stream that begins anew begins another."""
+        begun = self._begun.pop(job.stream.name, None)
+        return begun if begun is not None and begun.number == job.number else None
 
     def _remember(
-        self, result: StreamResult, plan: StreamPlan, beats: Mapping[str, Beat], handles: Handles
+        self,
+        job: Job,
+        result: StreamResult,
+        plan: StreamPlan,
+        beats: Mapping[str, Beat],
+        handles: Handles,
     ) -> None:
         """For the next turn, where the round goes on or what is at rest; `beats` are of the round's start."""
-        name, stream, tables = plan.stream.name, plan.stream, plan.tables
+        name, tables = plan.stream.name, plan.tables
         self._rests.pop(name, None)
         if result.rest is not None:
-            self._begun[name] = _Begun(round=result.rest, stream=stream, tables=tables, beats=beats)
+            self._begun[name] = _Begun(round=result.rest, number=job.number, tables=tables, beats=beats)
         elif result.settled and beats:
             self._rests[name] = _Rest(tables=tables, beats=beats, lakes=_lakes(plan, handles))
 

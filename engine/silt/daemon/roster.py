@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import count
 from typing import Final
 
 from silt.daemon.job import Job, Report
@@ -42,6 +43,8 @@ class Roster:
         self._readers: dict[str, set[str]] = {}
         self._ran: dict[str, Identity] = {**state.ran()}
         self._accepted: dict[str, Identity] = {}
+        self._resets = state.resets()
+        self._numbers = count(1)
         self._drained = 0.0
 
     def close(self) -> None:
@@ -94,7 +97,8 @@ class Roster:
         if result.stopped:
             due = self.timetable.gave_way(name, now)
         else:
-            due = self.timetable.done(name, now, failed=result.state == "failing")
+            partly = result.error is not None and result.error.on in _paths(report.job)
+            due = self.timetable.done(name, now, failed=result.state == "failing", partly=partly)
         if due is not None:
             self._learn(report)
         return due
@@ -112,7 +116,7 @@ class Roster:
         name, known = job.stream.name, self.jobs[job.stream.name]
         if known is job:
             return
-        if known.manifest is not job.manifest or known.stream != job.stream:
+        if known.number != job.number or known.manifest is not job.manifest:
             self._again.add(name)  # what it saw is not in the plan that stands now
             return
         self.jobs[name] = job
@@ -141,7 +145,10 @@ class Roster:
             known = self.jobs.get(name)
             same = name in changes.untouched and known is not None and (known.hold is None) == (hold is None)
             planned = plans.get(name) or (_moved(known, stream) if same else None)
-            self.jobs[name] = Job(stream=stream, manifest=running.manifest, plan=planned, hold=hold)
+            number = known.number if same and known is not None else next(self._numbers)
+            self.jobs[name] = Job(
+                stream=stream, manifest=running.manifest, plan=planned, hold=hold, number=number
+            )
             if not same:
                 self._put(stream)
         self._turns.know({job.group for job in self.jobs.values()})
@@ -193,16 +200,20 @@ class Roster:
     # --- holds that end, identities that begin ---
 
     def release(self) -> None:
-        """Streams that are held for an edit go on where `silt reset` has accepted it since."""
-        held = [name for name, job in self.jobs.items() if job.hold is not None]
-        if not held:
-            return
-        self._ran = {**self._state.ran()}
-        still = held_streams(self.running, self._ran)
-        for name in held:
-            if name not in still:
-                self.jobs[name] = replace(self.jobs[name], hold=None, plan=None)
-                self.timetable.hasten(name, time.monotonic())
+        """Streams that `silt reset` has accepted an edit of, or emptied, since: they begin anew, at once."""
+        held = {name for name, job in self.jobs.items() if job.hold is not None}
+        if held:
+            self._ran = {**self._state.ran()}
+            held -= held_streams(self.running, self._ran).keys()
+        for name in held | self._emptied():
+            self.jobs[name] = replace(self.jobs[name], hold=None, plan=None, number=next(self._numbers))
+            self.timetable.hasten(name, time.monotonic())
+
+    def _emptied(self) -> set[str]:
+        """The streams that `silt reset` has emptied since it was last asked, of those that run."""
+        before, self._resets = self._resets, self._state.resets()
+        emptied = {name for name, moment in self._resets.items() if before.get(name) != moment}
+        return {name for name in emptied & self.jobs.keys() if self.jobs[name].hold is None}
 
     def keep(self) -> None:
         """Write down what streams are since they ran: a thousand new ones are one write."""
@@ -215,6 +226,10 @@ class Roster:
         now = identity(job.manifest, job.stream)
         if self._ran.get(job.stream.name) != now:
             self._ran[job.stream.name] = self._accepted[job.stream.name] = now
+
+
+def _paths(job: Job) -> tuple[str, ...]:
+    return job.plan.paths if job.plan is not None else ()
 
 
 def _moved(job: Job | None, stream: Stream) -> StreamPlan | None:

@@ -15,6 +15,8 @@ from silt.manifest.schedule import upcoming
 JITTER: Final = 0.1  # of a stream's `every`, at most (DESIGN 3)
 _FIRST_BACKOFF: Final = 5.0
 _LONGEST_BACKOFF: Final = 300.0
+_MOST_STALE: Final = 4
+"""Entries of the heap to a stream, of which one is true."""
 
 
 @dataclass(slots=True)
@@ -23,7 +25,8 @@ class _Slot:
 
     `changed` is when its source was first seen changed and nothing has read it since; `hurried` that it is to
     run again at once; `midway` that its turn ended before its cycle did.
-    `moment` is the next one of its cron, by the wall clock.
+    `moment` is the next one of its cron, by the wall clock.  `bound` is when it is due whatever is written;
+    `patient` that it failed, and a write shall not bring it back before that.
     """
 
     schedule: Schedule
@@ -35,6 +38,8 @@ class _Slot:
     hurried: bool = False
     midway: bool = False
     moment: float = 0.0
+    bound: float = 0.0
+    patient: bool = True
 
 
 class Timetable:
@@ -75,7 +80,7 @@ class Timetable:
         """`name` was changed: due at once, by cron at its moment; its new schedule holds from now on."""
         slot = self._slots[name]
         slot.schedule, slot.slot, slot.tries = schedule, now, 0
-        if schedule.cron is None:
+        if schedule.cron is None or slot.midway:
             self.hasten(name, now)
         elif not slot.running:
             self._set(name, slot, _by_cron(slot, now))
@@ -90,13 +95,21 @@ class Timetable:
             self._set(name, slot, now)
 
     def touch(self, name: str, now: float) -> None:
-        """The source of `name` changed: due soon, where its schedule is `on_change` and nothing failed."""
+        """The source of `name` changed: due soon, where its schedule is `on_change`.
+
+        That never puts off what is due anyway.  A failure that was the source's is tried again 5 s after it
+        is written, as what mends it may be; another one waits for its back-off.
+        """
         slot = self._slots.get(name)
         if slot is None or slot.schedule.on_change is None:
             return
         slot.changed = now if slot.changed is None else slot.changed
-        if not slot.running and not slot.tries:
-            self._set(name, slot, _soon(slot.schedule.on_change, slot.changed, now))
+        if slot.running or (slot.tries and slot.patient):
+            return
+        soon = _soon(slot.schedule.on_change, slot.changed, now)
+        self._place(
+            name, slot, min(slot.bound, max(soon, slot.changed + _FIRST_BACKOFF) if slot.tries else soon)
+        )
 
     def take(self, now: float) -> tuple[str, ...]:
         """The streams that are due, in the order of their moments; each counts as running from now on."""
@@ -110,15 +123,22 @@ class Timetable:
                 taken.append(name)
         return tuple(taken)
 
-    def done(self, name: str, now: float, *, failed: bool) -> float | None:
-        """`name` ended its cycle; the moment it is due next (None: it was removed meanwhile)."""
+    def done(self, name: str, now: float, *, failed: bool, partly: bool = False) -> float | None:
+        """`name` ended its cycle; the moment it is due next (None: it was removed meanwhile).
+
+        `partly`: what failed is of its source, so that other databases of it, and writes to that one, are
+        not kept waiting.
+        """
         slot = self._slots.get(name)
         if slot is None:
             return None
         slot.running = slot.midway = False
         slot.tries = slot.tries + 1 if failed else 0
-        due = self._after_failure(slot, now) if failed else self._next(slot, now)
+        slot.patient = not partly
+        due = self._after(slot, now, failed=failed, partly=partly)
         self._set(name, slot, now if slot.hurried else due)
+        if not slot.hurried and not failed:
+            self._read_changes(name, slot, now)
         return slot.due
 
     def gave_way(self, name: str, now: float) -> float | None:
@@ -152,9 +172,29 @@ class Timetable:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
+    def _after(self, slot: _Slot, now: float, *, failed: bool, partly: bool) -> float:
+        if not failed:
+            return self._next(slot, now)
+        retry = self._after_failure(slot, now)
+        return min(retry, self._next(slot, now)) if partly else retry
+
+    def _read_changes(self, name: str, slot: _Slot, now: float) -> None:
+        """What changed while it ran may not be read."""
+        if slot.schedule.on_change is not None and slot.changed is not None:
+            soon = _soon(slot.schedule.on_change, slot.changed, now)
+            self._place(name, slot, min(slot.bound, soon))
+
     def _set(self, name: str, slot: _Slot, due: float) -> None:
+        """`due` whatever is written."""
+        slot.bound = due
+        self._place(name, slot, due)
+
+    def _place(self, name: str, slot: _Slot, due: float) -> None:
         slot.due = due
         heapq.heappush(self._heap, (due, name))
+        if len(self._heap) > _MOST_STALE * (len(self._slots) + 1):
+            self._heap = [(s.due, n) for n, s in self._slots.items() if not s.running]
+            heapq.heapify(self._heap)
 
     def _valid(self, due: float, name: str) -> bool:
         slot = self._slots.get(name)
@@ -163,16 +203,13 @@ class Timetable:
     def _next(self, slot: _Slot, now: float) -> float:
         if slot.schedule.cron is not None:
             return _by_cron(slot, now)
-        due = self._on_grid(slot, now)
-        changes = slot.schedule.on_change
-        if changes is None or slot.changed is None:  # changed while it ran: what came last may not be read
-            return due
-        return min(due, _soon(changes, slot.changed, now))
+        return self._on_grid(slot, now)
 
     def _on_grid(self, slot: _Slot, now: float) -> float:
+        """The next moment of the grid: the one that it ran before still comes."""
         every = slot.schedule.every
-        missed = max(int((now - slot.slot) // every), 0)
-        slot.slot += (missed + 1) * every
+        if slot.slot <= now:
+            slot.slot += (int((now - slot.slot) // every) + 1) * every
         return slot.slot + self._random.uniform(0, JITTER * every)
 
     def _after_failure(self, slot: _Slot, now: float) -> float:
