@@ -116,7 +116,9 @@ def test_an_invalid_manifest_on_disk_does_not_hide_the_streams(shop):
     text = silt("status", cwd=shop).stdout
     assert "not running" in text
     assert "! The file on disk is refused; shown is the last that ran." in text
-    assert "silt.yaml:5:18: streams.orders.mode: 'miror' is not one of append, overwrite" in text
+    assert (
+        "silt.yaml:5:18: streams.orders.mode: 'miror' is not one of append, merge, mirror, overwrite" in text
+    )
     assert re.search(r"^  orders +ok", text, re.MULTILINE)
 
 

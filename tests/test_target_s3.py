@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import lake
@@ -9,7 +11,7 @@ import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 from rivals import race_to_create
-from servers import S3, s3_server
+from servers import S3, faulty_proxy, s3_options, s3_server
 
 from silt.errors import Fenced, UserError
 from silt.position import pack
@@ -91,3 +93,52 @@ def test_other_files_are_no_delta_table(s3: S3) -> None:
 def test_one_of_six_creators_wins(s3: S3) -> None:
     """Six processes create each of three tables at once: one CREATE TABLE, and everybody has that table."""
     race_to_create(f"{s3.uri}/race", s3.options, creators=6, tables=3)
+
+
+# --- threads --------------------------------------------------------------------------------------
+
+WRITERS_AND_A_READER = """
+import os, sys, tempfile, threading, time
+import pyarrow as pa
+from deltalake import write_deltalake
+from deltalake.fs import DeltaStorageHandler
+
+if sys.argv[1] == "silt":
+    import silt.target
+else:
+    os.environ["TOKIO_WORKER_THREADS"] = "2"  # as many as two cores have
+options, schema = eval(sys.argv[2]), pa.schema([("a", pa.int64())])
+
+def rows():
+    for number in range(40):
+        time.sleep(0.05)
+        yield pa.record_batch([pa.array([number])], schema=schema)
+
+def write(path):
+    write_deltalake(path, pa.RecordBatchReader.from_batches(schema, rows()))
+
+folder = tempfile.mkdtemp()
+writers = [threading.Thread(target=write, args=(f"{folder}/{n}",), daemon=True) for n in range(4)]
+for writer in writers:
+    writer.start()
+time.sleep(0.3)
+DeltaStorageHandler("s3://lake/read", options).open_input_file("_delta_log/00000000000000000000.json")
+for writer in writers:
+    writer.join()
+print("done", flush=True)
+os._exit(0)
+"""
+
+
+def test_streams_that_write_leave_threads_to_who_reads(s3):
+    """A call that keeps the GIL until a slow store answers, beside four streams that feed rows by Python."""
+    lake.new("s3://lake/read", s3.options)
+    with faulty_proxy(s3.port, lambda _method, _path: "slow") as proxy:
+
+        def ran(how: str, seconds: float) -> str:
+            command = [sys.executable, "-c", WRITERS_AND_A_READER, how, repr(s3_options(proxy.port))]
+            return subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=True).stdout
+
+        assert ran("silt", 60) == "done\n"
+        with pytest.raises(subprocess.TimeoutExpired):  # the fault itself: they wait for each other
+            ran("as it comes", 9)

@@ -213,7 +213,9 @@ def test_a_wrong_manifest_tells_every_problem_at_once(tmp_path: Path) -> None:
     )
     for verb in (["validate", "silt.yaml"], ["run", "silt.yaml", "--once"], ["plan", "silt.yaml"]):
         text = said(tmp_path, *verb, code=1)
-        assert "silt.yaml:5:15: streams.one.mode: 'miror' is not one of append, overwrite" in text
+        assert (
+            "silt.yaml:5:15: streams.one.mode: 'miror' is not one of append, merge, mirror, overwrite" in text
+        )
         assert "silt.yaml:6:19: streams.two.schedule: " in text
         assert "silt.yaml:7:11: streams.three.update_key: " in text
         assert "5 | one: {mode: miror}" in text

@@ -121,7 +121,7 @@ def test_an_invalid_edit_appears_with_its_place_and_goes_when_it_is_mended(shop,
     manifest(shop, ORDERS + "    mode: apend\n")
     notice = expect(lambda: page.inner_text("#notices"), bool)
     assert "silt.yaml:7:11" in notice
-    assert "'apend' is not one of append, overwrite" in notice
+    assert "'apend' is not one of append, merge, mirror, overwrite" in notice
     assert "Generation 1 runs on." in notice
     sql(shop / "shop.db", "INSERT INTO orders VALUES (3, 3)")
     expect(lambda: rows(page, "orders"), lambda t: t == "3")

@@ -152,13 +152,16 @@ class Logged(Replication):
         super().__init__(*args, **kwargs)
         self.daemon: Daemon | None = None
         self.ticks: list[tuple[str, float, bool]] = []
+        self.begun: list[int] = []  # how many ticks there were when each began
 
     def cycle(self, job: Job, stop: Stopping, *, again: bool) -> Report:
         assert self.daemon is not None
+        before = len(self.ticks)
         slot = self.daemon._roster.timetable._slots.get(job.stream.name)  # its grid is nowhere else
         report = super().cycle(job, stop, again=again)
         if slot is not None:
             assert isinstance(stop, Turn)
+            self.begun.append(before)
             self.ticks.append((job.stream.name, slot.slot, stop._ended))
         return report
 
@@ -274,7 +277,8 @@ def untouched_keep_their_grid(here: House, names: set[str], since: int, grids: d
         first = next(slot for n, slot, _ in here.work.ticks[grids[name] :] if n == name)
         recent = [(slot, cut) for n, slot, cut in here.work.ticks[since:] if n == name]
         assert all(abs((slot - first) / EVERY - round((slot - first) / EVERY)) < 1e-3 for slot, _ in recent)
-        assert not any(cut for _, cut in recent)
+        ended = zip(here.work.ticks[since:], here.work.begun[since:], strict=False)
+        assert not any(cut for (n, _, cut), begun in ended if n == name and begun >= since)
 
 
 def finish(folder: Path, sql: Sqlite, homes: dict[str, str], model: Model) -> None:

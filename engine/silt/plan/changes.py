@@ -29,12 +29,13 @@ def gone(lake: SeenLake, names: Collection[str]) -> tuple[str, ...]:
 
     `names` are those that any column of the source has, or would have, in the lake.
     """
-    return tuple(c.name for c in lake.columns if _of_source(c) and c.name not in names)
+    ours = (c.name for c in lake.columns if c.name != RESCUED and is_made_of(c, c.name))
+    return tuple(name for name in ours if name not in names)
 
 
-def _of_source(column: LakeColumn) -> bool:
-    named = column.comment == column.name or column.comment.startswith(f"{column.name} ")
-    return named and column.name != RESCUED
+def is_made_of(column: LakeColumn, source: str) -> bool:
+    """Whether a column of the lake was made of the source's column of that name, as its comment says."""
+    return column.comment == source or column.comment.startswith(f"{source} ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

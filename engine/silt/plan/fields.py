@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from silt import types
 from silt.errors import UserError, Wrong
 from silt.manifest.model import ColumnRule, Stream
-from silt.plan.changes import Changes, gone, has_run
+from silt.plan.changes import Changes, gone, has_run, is_made_of
 from silt.plan.exposure import all_hidden, computed_from
 from silt.plan.formats import Formats, settled
 from silt.plan.model import LakeColumn, Seen, SeenDatabase, SeenLake
@@ -150,9 +150,11 @@ class _There:
         named = rule in self.stream.columns
         return is_new and not named and self.stream.on_schema_change == "ignore"
 
-    def rescues(self, rule: ColumnRule) -> bool:
-        """Whether values of another type than the column's go on as misfits."""
-        return self.ours and rule.type is None and self.stream.on_misfit == "rescue"
+    def rescues(self, column: Column, rule: ColumnRule, existing: LakeColumn) -> bool:
+        """Whether values of another type than the column's go on as misfits: not by an edit's doing."""
+        names = [name for name in (column.name, rule.renamed_from) if name is not None]
+        made_of_it = any(is_made_of(existing, name) for name in names)
+        return self.ours and made_of_it and rule.type is None and self.stream.on_misfit == "rescue"
 
 
 def build_fields(seen: Seen, lake: SeenLake, databases: Sequence[SeenDatabase]) -> Fields:
@@ -287,7 +289,7 @@ def _typed(
     guessed, form, warning = _guess(column, table, counts)
     existing = there.have.get(name)
     moved = existing is not None and not _agrees(existing.type, guessed, rule, column)
-    if existing is not None and moved and there.rescues(rule):
+    if existing is not None and moved and there.rescues(column, rule, existing):
         kind, now = existing.type, guessed
     else:
         kind, now = _settled_type(name, rule, existing, guessed, column), ""

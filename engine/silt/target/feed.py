@@ -14,6 +14,15 @@ from silt.target.schema import fit
 # write.
 os.environ.setdefault("DELTARS_WRITER_BATCH_CHANNEL_SIZE", "1")
 
+# A thread of delta-rs's runtime that asks Python for rows waits for the GIL, and some calls keep the GIL
+# until another thread of that runtime has brought their answer (reading a file of a remote table, altering
+# it: measured).  With as many threads as cores, two streams that write and one that reads would wait for each
+# other for ever.  So there are more than streams that write at once; read once, when the runtime begins.
+_WRITERS: Final = 8
+os.environ["TOKIO_WORKER_THREADS"] = str(
+    max(_WRITERS, os.cpu_count() or 1, int(os.environ.get("TOKIO_WORKER_THREADS", "0") or 0))
+)
+
 _GROUP_ROWS = 262_144  # FACTS, "Writer": row groups of 256k, fewer on wide tables
 _GROUP_BYTES = 32_000_000
 _MIN_GROUP_ROWS = 8_192
