@@ -4,6 +4,11 @@ Importing this package imports deltalake (20 ms); pyarrow and SQLAlchemy are imp
 that need them.
 """
 
+# ruff: noqa: E402 -- what delta-rs reads when it is loaded has to be there before
+from silt.target import runtime
+
+runtime.settle()
+
 from silt.target.access import check_writable
 from silt.target.durable import fsync_path, sync
 from silt.target.merger import Merge, Merged

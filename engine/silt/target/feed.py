@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 from silt.target.model import WriterHints
 from silt.target.schema import fit
-
-# delta-rs has 16 to 28 batches under way by default (measured): 100 MB that fill while both cores could
-# encode, and that one core then encodes alone at each commit's end.  Now 8.  It reads this once, at its first
-# write.
-os.environ.setdefault("DELTARS_WRITER_BATCH_CHANNEL_SIZE", "1")
-
-# A thread of delta-rs's runtime that asks Python for rows waits for the GIL, and some calls keep the GIL
-# until another thread of that runtime has brought their answer (reading a file of a remote table, altering
-# it: measured).  With as many threads as cores, two streams that write and one that reads would wait for each
-# other for ever.  So there are more than streams that write at once; read once, when the runtime begins.
-_WRITERS: Final = 8
-os.environ["TOKIO_WORKER_THREADS"] = str(
-    max(_WRITERS, os.cpu_count() or 1, int(os.environ.get("TOKIO_WORKER_THREADS", "0") or 0))
-)
 
 _GROUP_ROWS = 262_144  # FACTS, "Writer": row groups of 256k, fewer on wide tables
 _GROUP_BYTES = 32_000_000
