@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
 import kit
 import pytest
-from clirun import silt
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from keyed import KEYS, Play, plays
+from nodes import Nodes
 
 EXAMPLES = 600 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 5
 
@@ -341,43 +340,12 @@ def feed(site: kit.Site, version: int) -> list[tuple[Any, ...]]:
     return sorted((row["_change_type"], row["id"], row["n"]) for row in changes.to_pylist())
 
 
-NODES = """\
-version: 1
-node: ${NODE_ID}
-state_dir: ./state/${NODE_ID}
-sources: {app: "./${NODE_ID}.db"}
-targets: {lake: ./lake}
-streams:
-  t: {mode: merge, lineage: [node]}
-"""
-
-
 @pytest.mark.timeout(240)
 def test_five_processes_merge_into_one_table(tmp_path: Path) -> None:
     """Five nodes with the same ids write one table at once, in the same files: each keeps to its own rows."""
-    (tmp_path / "silt.yaml").write_text(NODES)
-    names = [f"n{number}" for number in range(5)]
-    for number, name in enumerate(names):
-        kit.sql(tmp_path / f"{name}.db", *ITEMS, f"update t set n = n * 10 + {number}")
+    nodes = Nodes(tmp_path, "mode: merge", ITEMS)
     for turn in range(2):
-        with ThreadPoolExecutor(len(names)) as pool:
-            done = list(pool.map(lambda name: silt(*ONCE, cwd=tmp_path, NODE_ID=name), names))
-        assert [one.returncode for one in done] == [0] * 5, [one.stdout + one.stderr for one in done]
-        wanted = sorted(
-            (name, *row)
-            for name in names
-            for row in kit.sql(tmp_path / f"{name}.db", "select id, n, updated_at from t")
-        )
-        got = (
-            (row["_silt_node"], row["id"], row["n"], row["updated_at"])
-            for row in kit.lake(tmp_path / "lake/t")
-        )
-        assert sorted(got) == wanted
-        for name in names:
-            change = (
-                f"update t set n = n + 100, updated_at = '2026-01-0{turn + 2} 00:00:00' where id <> {turn}"
-            )
-            kit.sql(tmp_path / f"{name}.db", change)
-
-
-ONCE = ("run", "silt.yaml", "--once", "--json")
+        nodes.run()
+        nodes.equal("id", "n", "updated_at")
+        later = f"2026-01-0{turn + 2} 00:00:00"
+        nodes.change(f"update t set n = n + 100, updated_at = '{later}' where id <> {turn}")

@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
 import kit
 import pytest
-from clirun import silt
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from keyed import KEYS, Play, plays
+from nodes import Nodes
 
 from silt.observe import compare
 
@@ -259,38 +258,14 @@ def test_a_column_that_comes_and_a_value_that_does_not_fit(site: kit.Site) -> No
     assert site.column("t", "_rescued_data") == [None] * 4
 
 
-ONCE = ("run", "silt.yaml", "--once", "--json")
-NODES = """\
-version: 1
-node: ${NODE_ID}
-state_dir: ./state/${NODE_ID}
-sources: {app: "./${NODE_ID}.db"}
-targets: {lake: ./lake}
-streams:
-  t: {mode: mirror, lineage: [node]}
-"""
-
-
 @pytest.mark.timeout(240)
 def test_five_processes_mirror_into_one_table(tmp_path: Path) -> None:
     """Five nodes with the same ids, at once, in the same files: none deletes or writes another's row."""
-    (tmp_path / "silt.yaml").write_text(NODES)
-    names = [f"n{number}" for number in range(5)]
-    for number, name in enumerate(names):
-        kit.sql(tmp_path / f"{name}.db", *ITEMS, f"update t set n = n * 10 + {number}")
+    nodes = Nodes(tmp_path, "mode: mirror", ITEMS)
     for turn in range(2):
-        with ThreadPoolExecutor(len(names)) as pool:
-            done = list(pool.map(lambda name: silt(*ONCE, cwd=tmp_path, NODE_ID=name), names))
-        assert [one.returncode for one in done] == [0] * 5, [one.stdout + one.stderr for one in done]
-        wanted = [
-            (name, *row) for name in names for row in kit.sql(tmp_path / f"{name}.db", "select id, n from t")
-        ]
-        got = [(row["_silt_node"], row["id"], row["n"]) for row in kit.lake(tmp_path / "lake/t")]
-        assert sorted(got) == sorted(wanted)
-        for name in names:
-            kit.sql(
-                tmp_path / f"{name}.db", f"delete from t where id = {turn + 1}", "update t set n = n + 100"
-            )
+        nodes.run()
+        nodes.equal("id", "n")
+        nodes.change(f"delete from t where id = {turn + 1}", "update t set n = n + 100")
 
 
 # --- plan -----------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from silt.plan.verdict import REBUILD, Hold, Restart, Wait, definition
 from silt.position import Position, Witness, advanced, choose_witnesses
 from silt.replicate.cycle import Cycle
 from silt.replicate.ledger import Draft, Txns, now_ms, reader
-from silt.replicate.model import Committed, Noted, Progress
+from silt.replicate.model import Committed, Noted
 from silt.replicate.reread import less_held
 from silt.replicate.tally import Meter
 from silt.shapes import Extract, Key, Order
@@ -336,18 +336,6 @@ class AppendCycle(Cycle):
         if self._group:
             group, self._group = self._group, []
             self._commit([g.draft for g in group], lambda: (b for g in group for b in g.batches))
-
-    def _reported(
-        self, part: Part, batches: Iterable[pa.RecordBatch], expected: int
-    ) -> Iterator[pa.RecordBatch]:
-        """`batches` on their way, told to the listener; how large a row is bounds the next window."""
-        rows = size = 0
-        for batch in batches:
-            rows += batch.num_rows
-            size += batch.nbytes
-            self._handles.row_bytes[part.app] = max(1, size // max(rows, 1))
-            self._listen(Progress(stream=self._stream.name, rows=rows, expected=expected))
-            yield batch
 
     def _commit(self, drafts: Sequence[Draft], batches: Callable[[], Iterator[pa.RecordBatch]]) -> None:
         started = self._clock()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from silt.errors import Contended, SiltError
 from silt.observe import Handles
 from silt.plan.model import Part, StreamPlan
 from silt.replicate.ledger import Ledger
-from silt.replicate.model import Listener, Stopping
+from silt.replicate.model import Listener, Progress, Stopping
 from silt.replicate.tally import Tally
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class Cycle(ABC):
@@ -63,6 +67,18 @@ class Cycle(ABC):
             raise
         except SiltError as error:
             self._tally.errors.append(error)
+
+    def _reported(
+        self, part: Part, batches: Iterable[pa.RecordBatch], expected: int
+    ) -> Iterator[pa.RecordBatch]:
+        """`batches` on their way, told to the listener; how large a row is bounds the next window."""
+        rows = size = 0
+        for batch in batches:
+            rows += batch.num_rows
+            size += batch.nbytes
+            self._handles.row_bytes[part.app] = max(1, size // max(rows, 1))
+            self._listen(Progress(stream=self._stream.name, rows=rows, expected=expected))
+            yield batch
 
     @abstractmethod
     def _advance(self, part: Part) -> None:

@@ -87,15 +87,9 @@ class MirrorCycle(ChangingCycle):
             self._report(draft, meter, version, self._clock() - started)
 
     def _rows(self, part: Part, snapshot: Snapshot, expected: int) -> Generator[pa.RecordBatch, None, None]:
-        rows = size = 0
         whole = replace(part.extract, order=None)
         with closing(stream(snapshot, whole, None, None, expected)) as batches:
-            for batch in batches:
-                rows += batch.num_rows
-                size += batch.nbytes
-                self._handles.row_bytes[part.app] = max(1, size // max(rows, 1))
-                self._listen(Progress(stream=self._stream.name, rows=rows, expected=expected))
-                yield batch
+            yield from self._reported(part, batches, expected)
 
     def _follow(self, part: Part, snapshot: Snapshot) -> None:
         """What differs, as it is found; a commit whenever it is a batch."""
