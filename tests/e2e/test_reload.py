@@ -145,24 +145,31 @@ EDITS = st.lists(
 # --- the daemon, watched --------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Tick:
+    """A cycle that ended: of which stream, as which job, at which moment of its grid, cut short or not."""
+
+    name: str
+    number: int
+    slot: float
+    cut: bool
+
+
 class Logged(Replication):
-    """The real work, with a log of its own: which stream ran, at which moment of its grid."""
+    """The real work, with a log of its own."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.daemon: Daemon | None = None
-        self.ticks: list[tuple[str, float, bool]] = []
-        self.begun: list[int] = []  # how many ticks there were when each began
+        self.ticks: list[Tick] = []
 
     def cycle(self, job: Job, stop: Stopping, *, again: bool) -> Report:
         assert self.daemon is not None
-        before = len(self.ticks)
         slot = self.daemon._roster.timetable._slots.get(job.stream.name)  # its grid is nowhere else
         report = super().cycle(job, stop, again=again)
         if slot is not None:
             assert isinstance(stop, Turn)
-            self.begun.append(before)
-            self.ticks.append((job.stream.name, slot.slot, stop._ended))
+            self.ticks.append(Tick(job.stream.name, job.number, slot.slot, stop._ended))
         return report
 
 
@@ -231,7 +238,7 @@ def test_what_runs_is_what_the_last_valid_manifest_says(tmp_path_factory, edits)
         homes = {name: name for name in model.streams}  # the table that each stream first ran into
         with writing(folder / "app.db"), house(folder, model.text()) as here:
             last = model.text()
-            running, grids = set(model.streams), dict.fromkeys(model.streams, 0)
+            running = set(model.streams)
             for edit in edits:
                 before, text = last, edit.apply(model)
                 ticks = len(here.work.ticks)
@@ -251,8 +258,7 @@ def test_what_runs_is_what_the_last_valid_manifest_says(tmp_path_factory, edits)
                 held = {n for n, s in model.streams.items() if s.get("into", n) != homes[n]}
                 assert held_now(here) == held
                 touched = set(receipt.added) | set(receipt.changed) | set(receipt.removed)
-                grids |= dict.fromkeys(touched, len(here.work.ticks))
-                untouched_keep_their_grid(here, stays - touched, ticks, grids)
+                untouched_keep_their_grid(here, stays - touched, ticks)
                 running = set(model.streams)
         finish(folder, sql, homes, model)
 
@@ -266,19 +272,18 @@ def held_now(here: House) -> set[str]:
     return {name for name, job in here.daemon._roster.jobs.items() if job.hold is not None}
 
 
-def untouched_keep_their_grid(here: House, names: set[str], since: int, grids: dict[str, int]) -> None:
+def untouched_keep_their_grid(here: House, names: set[str], since: int) -> None:
     """A stream that an edit does not touch runs on the grid that it had, and no cycle of it is cut short.
 
-    `grids` are the ticks with which the grid of each began: its own last edit.
+    Its job has had its number since its own last edit: what ran under another is not asked about.
     """
-    names = names - held_now(here)
-    until(lambda: {n for n, _, _ in here.work.ticks[since:]} >= names, 60)
-    for name in names:
-        first = next(slot for n, slot, _ in here.work.ticks[grids[name] :] if n == name)
-        recent = [(slot, cut) for n, slot, cut in here.work.ticks[since:] if n == name]
-        assert all(abs((slot - first) / EVERY - round((slot - first) / EVERY)) < 1e-3 for slot, _ in recent)
-        ended = zip(here.work.ticks[since:], here.work.begun[since:], strict=False)
-        assert not any(cut for (n, _, cut), begun in ended if n == name and begun >= since)
+    now = {(name, here.daemon._roster.jobs[name].number) for name in names - held_now(here)}
+    until(lambda: {(tick.name, tick.number) for tick in here.work.ticks[since:]} >= now, 60)
+    for job in now:
+        ticks = [tick for tick in here.work.ticks if (tick.name, tick.number) == job]
+        steps = [(tick.slot - ticks[0].slot) / EVERY for tick in ticks]
+        assert all(abs(step - round(step)) < 1e-3 for step in steps)
+        assert not any(tick.cut for tick in ticks)
 
 
 def finish(folder: Path, sql: Sqlite, homes: dict[str, str], model: Model) -> None:
@@ -362,7 +367,7 @@ def test_a_removed_stream_ends_after_its_batch(tmp_path):
             until(lambda: len(list((into / "_delta_log").glob("*.json"))) > 3, 60)
             here.file.write_text(Model(streams={"t1": {}}).text())
             until(lambda: bool(here.receipts) and here.receipts[-1].removed == ("t0",), 60)
-            until(lambda: any(name == "t0" and cut for name, _, cut in here.work.ticks), 60)
+            until(lambda: any(tick.name == "t0" and tick.cut for tick in here.work.ticks), 60)
             there = rows_of(into)
             assert 0 < there.total() < len(rows)
             assert there.total() % 50 == 0
