@@ -142,7 +142,7 @@ def _ranges(
     lo: Key | None = None
     before: Key | None = None
     while True:
-        window = ev.window(snapshot.first, ordered, lo, high, max_rows=rows)
+        window = ev.window(snapshot, ordered, lo, high, max_rows=rows)
         read = _read(snapshot, ordered, window.lo, window.hi, window.rows, names)
         if read.num_rows or window.last:
             if before is not None and read.num_rows and not _key_at(read, names, 0) > before:

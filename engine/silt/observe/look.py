@@ -26,7 +26,7 @@ from silt.position import Position, decode, parse_app
 from silt.shapes import Evidence, Key, Order
 from silt.source import evidence as ev
 from silt.source.evidence import Window
-from silt.source.open import Connection, identity
+from silt.source.open import Connection, Snapshot, identity
 
 NOTHING = Window(lo=None, hi=None, rows=0, scanned=0, last=True)
 
@@ -116,18 +116,19 @@ class Look:
 def examine(
     part: Part,
     stream: Stream,
-    connection: Connection,
+    snapshot: Snapshot,
     standing: Standing,
     *,
     now: float,
     max_rows: int,
     goal: Key | None = None,
 ) -> Look:
-    """Inside the caller's snapshot: what a cycle would read next, at most `max_rows` new rows.
+    """In the caller's snapshot: what a cycle would read next, at most `max_rows` new rows.
 
     `goal` bounds a cycle of several windows to the rows that were there when it began; `now` is in
     seconds since the epoch.  Raises `SchemaMoved` where the plan is of another schema.
     """
+    connection = snapshot.first
     evidence = ev.gather(
         connection,
         part.extract,
@@ -155,7 +156,7 @@ def examine(
         standing=standing,
         evidence=evidence,
         verdict=judged,
-        window=ev.window(connection, part.extract, lo, high, max_rows=max_rows),
+        window=ev.window(snapshot, part.extract, lo, high, max_rows=max_rows),
         again=_again(part, stream, connection, judged, position, lo),
         nulls=nulls,
         null_rows=null_rows,

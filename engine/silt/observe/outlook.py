@@ -261,7 +261,7 @@ def _appended(
     deadline: float,
 ) -> None:
     limit = COUNTED if time.monotonic() < deadline else SAMPLED
-    seen = examine(part, stream, connection, standing, now=time.time(), max_rows=limit)
+    seen = examine(part, stream, Snapshot(readers=(connection,)), standing, now=time.time(), max_rows=limit)
     total.notes.extend(f"{part.database.name}: {note}" for note in seen.notes)
     total.older.update(older(standing.position, part.extract))
     _verdict(part, seen, total)
@@ -344,7 +344,9 @@ def _readable(part: Part, seen: Look, connection: Connection) -> ev.Window:
     """The pending rows; of a view the first ones, since all that are asked for are compared at first."""
     if part.extract.table.kind != "view":
         return seen.window
-    return ev.window(connection, part.extract, seen.window.lo, seen.window.hi, max_rows=SAMPLED)
+    return ev.window(
+        Snapshot(readers=(connection,)), part.extract, seen.window.lo, seen.window.hi, max_rows=SAMPLED
+    )
 
 
 def _replaced(part: Part, standing: Standing, connection: Connection, total: _Sum) -> None:

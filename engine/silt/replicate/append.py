@@ -129,7 +129,7 @@ class AppendCycle(Cycle):
         sizes = self._handles.row_bytes
         if part.app not in sizes and snapshot.first.size() > self._stream.batch.max_bytes:
             sizes[part.app] = self._sampled(part, snapshot)
-        return self._look(part, snapshot.first, goal, self._most_rows(part))
+        return self._look(part, snapshot, goal, self._most_rows(part))
 
     def _most_rows(self, part: Part) -> int:
         batch = self._stream.batch
@@ -139,7 +139,7 @@ class AppendCycle(Cycle):
     def _sampled(self, part: Part, snapshot: Snapshot) -> int:
         """Arrow bytes of a row, by the first rows past the position; at least 1."""
         rows = size = 0
-        first = self._first_rows(part, snapshot.first)
+        first = self._first_rows(part, snapshot)
         with closing(stream(snapshot, part.extract, first.lo, first.hi, None)) as batches:
             for batch in batches if first.rows else ():
                 rows += batch.num_rows
@@ -148,19 +148,19 @@ class AppendCycle(Cycle):
                     break
         return max(1, size // max(rows, 1))
 
-    def _first_rows(self, part: Part, connection: Connection) -> ev.Window:
+    def _first_rows(self, part: Part, snapshot: Snapshot) -> ev.Window:
         """A few rows past the position; counting them costs no scan."""
         position = self._ledger.standing(part).position
-        last = ev.last_key(connection, part.extract)
-        return ev.window(connection, part.extract, position.key if position else None, last, max_rows=SAMPLED)
+        last = ev.last_key(snapshot.first, part.extract)
+        return ev.window(snapshot, part.extract, position.key if position else None, last, max_rows=SAMPLED)
 
-    def _look(self, part: Part, connection: Connection, goal: Key | None, max_rows: int) -> Look | None:
+    def _look(self, part: Part, snapshot: Snapshot, goal: Key | None, max_rows: int) -> Look | None:
         """What to read; None when there is nothing.  Raises `Held` on a hold."""
         self._ledger.check_foreign([part])
         look = examine(
             part,
             self._stream,
-            connection,
+            snapshot,
             self._ledger.standing(part),
             now=self._clock(),
             max_rows=max_rows,

@@ -33,7 +33,7 @@ from silt.replicate.ledger import Draft, Txns, now_ms
 from silt.replicate.upsert import upsert
 from silt.shapes import DELETED, REWRITTEN_FILE
 from silt.source import evidence as ev
-from silt.source.open import Connection, Snapshot
+from silt.source.open import Snapshot
 from silt.source.read import stream
 
 if TYPE_CHECKING:
@@ -68,13 +68,14 @@ class MergeCycle(ChangingCycle, AppendCycle):
             self._handles.connection(self._origin(), part.database.path) as connection,
             connection.snapshot(),
         ):
-            if self._is_the_same(part, connection):
-                self._commit_sweep(part, Snapshot(readers=(connection,)), rule)
+            snapshot = Snapshot(readers=(connection,))
+            if self._is_the_same(part, snapshot):
+                self._commit_sweep(part, snapshot, rule)
 
-    def _is_the_same(self, part: Part, connection: Connection) -> bool:
+    def _is_the_same(self, part: Part, snapshot: Snapshot) -> bool:
         """Whether the source is the one whose rows the slice holds; the very same file may be empty now."""
         standing = self._ledger.standing(part)
-        look = examine(part, self._stream, connection, standing, now=self._clock(), max_rows=1)
+        look = examine(part, self._stream, snapshot, standing, now=self._clock(), max_rows=1)
         if isinstance(look.verdict, Wait) and standing.position is not None:
             return is_same_file(standing.position, look.evidence)
         return isinstance(look.verdict, GoOn | ReRead)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 MAX_WITNESS_COLUMNS = 16
 _NEAR = (0, 1, 2, 4, 8, 16, 32, 64)
 _FAR = (256, 1024, 4096, 16384, 65536)
+_WORTH_TWO = 100_000
+"""Rowids of a range from which two readers count it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -389,7 +392,7 @@ def _hash64(text: str) -> int:
 
 
 def window(
-    connection: Connection, extract: Extract, lo: Key | None, high: Key | None, *, max_rows: int
+    snapshot: Snapshot, extract: Extract, lo: Key | None, high: Key | None, *, max_rows: int
 ) -> Window:
     """The next batch past `lo`, at most `max_rows` rows, none past `high`.
 
@@ -397,34 +400,73 @@ def window(
     """
     if high is None:
         return Window(lo=lo, hi=lo, rows=0, scanned=0, last=True)
-    cut = _cut(connection, questions(extract), lo, high, max_rows)
+    cut = _cut(snapshot, questions(extract), lo, high, max_rows)
     hi = cut or high
     # the cut is the key of row `max_rows`: those rows have been counted on the way to it
-    scanned = max_rows if cut else _count(connection, extract, lo, hi, filtered=False)
-    rows = scanned if extract.where is None else count(connection, extract, lo, hi)
+    scanned = max_rows if cut else _scanned(snapshot, questions(extract), lo, hi)
+    rows = scanned if extract.where is None else count(snapshot.first, extract, lo, hi)
     return Window(lo=lo, hi=hi, rows=rows, scanned=scanned, last=cut is None)
 
 
-def _cut(connection: Connection, ask: Questions, lo: Key | None, high: Key, max_rows: int) -> Key | None:
+def _cut(snapshot: Snapshot, ask: Questions, lo: Key | None, high: Key, max_rows: int) -> Key | None:
     """The key of row `max_rows` past `lo`; None when `high` comes first."""
-    start, end = (lo[0] if lo else None), high[0]
-    few = isinstance(start, int) and isinstance(end, int) and end - start <= max_rows
-    if ask.order.kind == "rowid" and few:
-        return None
+    passed = 0
+    if ask.order.kind == "rowid":
+        least = _whole(lo[0]) if lo else _before_first(snapshot.first, ask)
+        if _whole(high[0]) - least <= max_rows:
+            return None
+        # so many ids lie up to there, and mostly all are taken: two readers count sooner than one walks
+        end = (least + max_rows,)
+        passed = _scanned(snapshot, ask, lo, end)
+        if passed == max_rows:
+            return end
+        lo = end
     bounds = {**given("lo", lo), **given("hi", high)}
-    found = _key(ask.cut(lo=lo is not None).rows(connection, offset=max_rows - 1, **bounds))
+    asked = ask.cut(lo=lo is not None)
+    found = _key(asked.rows(snapshot.first, offset=max_rows - passed - 1, **bounds))
     return None if found == high else found
+
+
+def _before_first(connection: Connection, ask: Questions) -> int:
+    """The rowid before the least one."""
+    least, _ = _rowid_bounds(connection, ask)
+    return 0 if least is None else least - 1
+
+
+def _whole(value: Value) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"a rowid is an integer, not {value!r}")
+    return value
+
+
+def _scanned(snapshot: Snapshot, ask: Questions, lo: Key | None, hi: Key) -> int:
+    """How many rows lie past `lo` up to `hi`, whatever a filter says; of many, each reader counts a half."""
+
+    def counted(reader: Connection, lo: Key | None, hi: Key) -> int:
+        asked = ask.count(lo=lo is not None, hi=True, filtered=False)
+        ((found,),) = asked.rows(reader, **given("lo", lo), **given("hi", hi))
+        return int(found)
+
+    first, *others = snapshot.readers
+    middle = _middle(snapshot.first, ask, lo, hi) if others else None
+    if middle is None:
+        return counted(first, lo, hi)
+    with ThreadPoolExecutor(1, thread_name_prefix="silt-count") as pool:
+        rest = pool.submit(counted, others[0], middle, hi)
+        return counted(first, lo, middle) + rest.result()
+
+
+def _middle(connection: Connection, ask: Questions, lo: Key | None, hi: Key) -> tuple[int] | None:
+    """The rowid half way from `lo` to `hi`; None where that is no way to halve the work, or it is little."""
+    if ask.order.kind != "rowid":
+        return None
+    low, high = _whole(lo[0]) if lo else _before_first(connection, ask), _whole(hi[0])
+    return (low + (high - low) // 2,) if high - low > _WORTH_TWO else None
 
 
 def count(connection: Connection, extract: Extract, lo: Key | None, hi: Key | None) -> int:
     """How many rows the stream would read past `lo` up to `hi`."""
-    return _count(connection, extract, lo, hi, filtered=True)
-
-
-def _count(
-    connection: Connection, extract: Extract, lo: Key | None, hi: Key | None, *, filtered: bool
-) -> int:
-    asked = questions(extract).count(lo=lo is not None, hi=hi is not None, filtered=filtered)
+    asked = questions(extract).count(lo=lo is not None, hi=hi is not None, filtered=True)
     ((found,),) = asked.rows(connection, **given("lo", lo), **given("hi", hi))
     return int(found)
 

@@ -33,9 +33,9 @@ from silt.source.statement import key_column, relation, rowid, written
 __all__ = ["predicate", "schema", "stream"]
 
 BATCH_BYTES: Final = 4 * 1024 * 1024
-QUEUE_BYTES: Final = 12 * 1024 * 1024
+QUEUE_BYTES: Final = 8 * 1024 * 1024
 MAX_BATCH_ROWS: Final = 65_536
-PIECE_BATCHES: Final = 4
+PIECE_BATCHES: Final = 2
 PARALLEL_BATCHES: Final = 3
 INLINE_ROWS: Final = 20_000
 _SAMPLE_ROWS: Final = 64
