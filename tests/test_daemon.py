@@ -22,7 +22,7 @@ from silt.manifest.model import Manifest, Schedule, Source, Stream, Target
 from silt.plan.model import Plan, StreamPlan
 from silt.replicate.model import RunResult, StreamResult
 from silt.replicate.round import Round
-from silt.state import StateDir, StreamStatus
+from silt.state import AlreadyRunning, StateDir, StreamStatus
 
 LOCKED = RetryLater("the database is locked", hint="close it there")
 
@@ -95,10 +95,10 @@ def manifest(tmp_path):
 
 
 @contextmanager
-def running(manifest: Manifest, work: Work):
+def running(manifest: Manifest, work: Work, state: StateDir | None = None):
     """The daemon in a thread; gives its log lines; stops it at the end."""
     lines, stop = [], threading.Event()
-    state = StateDir(manifest.state_dir, manifest=manifest.name, node=manifest.node)
+    state = state or StateDir(manifest.state_dir, manifest=manifest.name, node=manifest.node)
     daemon = Daemon(
         Beginning(manifest=manifest, on_disk="d"),
         work,
@@ -234,12 +234,34 @@ def test_a_cycle_that_gave_way_goes_on_at_once(manifest):
 
 
 def test_a_state_folder_that_is_removed_comes_back(manifest):
-    """Losing it loses nothing: the status is written anew though nothing happens."""
+    """Losing it loses nothing: all that it held is there again though nothing happens, the lock too."""
     work, state = Work(manifest, planned("a", 3600.0)), StateDir(manifest.state_dir, manifest="m", node="n")
-    with running(manifest, work):
+    with state.lock(manifest.path), running(manifest, work, state):
         until(lambda: state.read() is not None and state.read().streams[0].finished)
+        until(state.ran_path.exists)
+        before = {path.name for path in state.folder.iterdir()}
+        ran = state.ran_path.read_text()
         shutil.rmtree(state.folder)
         until(lambda: state.read() is not None)
+        assert {path.name for path in state.folder.iterdir()} >= before
+        assert json.loads(state.ran_path.read_text()) == json.loads(ran)
+        with pytest.raises(AlreadyRunning), StateDir(manifest.state_dir, manifest="m", node="n").lock("x"):
+            pass
+
+
+def test_who_took_the_lock_of_a_removed_state_folder_keeps_it(manifest):
+    """Two run then; the daemon says so, once, and does not wait for the lock again."""
+    work, state = Work(manifest, planned("a", 3600.0)), StateDir(manifest.state_dir, manifest="m", node="n")
+    with state.lock(manifest.path), running(manifest, work, state) as lines:
+        until(lambda: state.read() is not None and state.read().streams[0].finished)
+        rival = StateDir(f"{manifest.state_dir}-rival", manifest="m", node="n")
+        with rival.lock(manifest.path):
+            rival.lock_path.replace(state.lock_path)  # the old one is gone, and this one there, at one moment
+            until(lambda: [line for line in lines if "being run by process" in line.text])
+            state.status_path.unlink()
+            until(state.status_path.exists)
+        said = [line for line in lines if "being run by process" in line.text]
+    assert [line.level for line in said] == ["warning"]
 
 
 def test_a_clock_that_is_set_back_stops_no_status(manifest, monkeypatch):

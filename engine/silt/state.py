@@ -158,13 +158,24 @@ class StateDir:
         self.ran_path: Final = self.folder / f"{stem}.ran.json"
         self.resets_path: Final = self.folder / f"{stem}.resets.json"
         self._ran: dict[str, dict[str, str]] = {}
+        self._lock: Lock | None = None
 
     def lock(self, manifest_path: str) -> Lock:
         """Take the lock for as long as the returned context is open.
 
         Raises `AlreadyRunning`, naming the process that has it.
         """
-        return Lock(self, manifest_path)
+        self._lock = Lock(self, manifest_path)
+        return self._lock
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the status that was written, or the lock's file, is there no more."""
+        return not self.status_path.exists() or (self._lock is not None and self._lock.is_lost)
+
+    def renew_lock(self) -> str:
+        """Take the lock anew where its file was removed; a warning where that cannot be, else empty."""
+        return self._lock.renew() if self._lock is not None and self._lock.is_lost else ""
 
     @contextlib.contextmanager
     def table_lock(self, uri: str) -> Iterator[bool]:
@@ -333,6 +344,30 @@ class Lock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether its file was removed: then nobody else is refused."""
+        if self._descriptor is None:
+            return False
+        ours = os.fstat(self._descriptor)
+        try:
+            there = self._state.lock_path.stat()
+        except OSError:
+            return True
+        return (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino)
+
+    def renew(self) -> str:
+        """Take it anew, on a file of the same name; a warning where that cannot be, else empty.
+
+        Who took it meanwhile keeps it, and the table's own fence is between the two.
+        """
+        self.__exit__(None, None, None)
+        try:
+            self.__enter__()
+        except AlreadyRunning as error:
+            return str(error)
+        return self.warning
 
     def _take(self, descriptor: int) -> None:
         for _ in _tries(_PATIENCE):

@@ -383,14 +383,22 @@ class Daemon:
         self._roster.keep()
         self._roster.release()
         self._status = self._current(stopped=stopped)
+        lost = self._told is not None and self._state.is_lost
         known = self._told is not None and replace(self._told, written=self._status.written) == self._status
-        if known and self._state.status_path.exists():
+        if known and not lost:
             return
+        warning = self._kept_again() if lost else ""
         self._told = self._status
-        warning = self._state.write(self._status)
+        warning = self._state.write(self._status) or warning
         if warning and warning != self._warned:
             self._emit(Line(kind="note", text=warning, level="warning"))
         self._warned = warning
+
+    def _kept_again(self) -> str:
+        """Where somebody removed `state_dir`, what it held is there again; a warning where it cannot be."""
+        self._keep_good()
+        self._state.keep_ran({})
+        return self._state.renew_lock()
 
 
 def carried_out(work: Work, job: Job, stop: Turn, *, again: bool) -> Report:
