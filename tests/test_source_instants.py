@@ -175,7 +175,10 @@ def test_clocks_that_change(tmp_path: Path, timezone: str) -> None:
     _compared(values, seen(tmp_path, values, "text", timezone), "text", timezone)
 
 
-@pytest.mark.parametrize("form", ["epoch_s", "epoch_ms", "epoch_us", "epoch_ns", "apple", "apple_ns"])
+FORMS = ("epoch_s", "epoch_ms", "epoch_us", "epoch_ns", "apple", "apple_ns", "filetime", "webkit")
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_numbers(tmp_path: Path, form: str) -> None:
     """Integers floor, also before 1970; reals round as Arrow does; beyond year 9999 is no time."""
     values: list[object] = [*random_numbers(form), *OTHERS[:2], "2026-01-02"]
@@ -200,7 +203,7 @@ def test_julian_days(tmp_path: Path) -> None:
 
 SPELLED = "iso[T]|iso[ ]@Europe/Berlin||date_text|iso_offset[T+02:00]|iso_offset[ Z.3]|iso_offset[T-0530]"
 RANGES = [("text", *each.partition("@")[::2]) for each in SPELLED.split("|")]
-RANGES += [(form, "", "") for form in ("epoch_s", "epoch_ms", "epoch_ns", "julian", "apple")]
+RANGES += [(form, "", "") for form in ("epoch_s", "epoch_ms", "epoch_ns", "julian", "apple", "filetime")]
 
 
 @pytest.mark.parametrize(("form", "spelled", "zone"), RANGES)

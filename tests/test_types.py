@@ -275,14 +275,16 @@ def test_an_instant_is_spelled_in_the_format_of_the_cursor(form, instant):
 
 
 @pytest.mark.parametrize(
-    "form", ["epoch_s", "epoch_ms", "epoch_us", "epoch_ns", "apple", "apple_ns", "julian"]
+    "form",
+    ["epoch_s", "epoch_ms", "epoch_us", "epoch_ns", "apple", "apple_ns", "filetime", "webkit", "julian"],
 )
 @given(instant=between(2011, 2029))
 def test_numbers_are_told_by_their_size_and_read_back(form, instant):
     """An epoch is known by the values that it gives between 2010 and 2030; none is another's."""
     number = types.spell(instant, form)
     # Apple's seconds are also those of the 1980s and 1990s since 1970: only a manifest can tell
-    assert types.number_format(number) == ("number" if form.startswith("apple") else form)
+    declared = form.startswith("apple") or form in ("filetime", "webkit")
+    assert types.number_format(number) == ("number" if declared else form)
     back = types.exact(number, "timestamp", form)
     assert abs(instant - back) < timedelta(seconds=1)
 
@@ -323,6 +325,8 @@ def both(raw: list[object], kind: str, form: str | None = None, timezone: str | 
         "x",
         "",
         "2024-13-01",
+        "9999-12-31T23:59:59-01:00",
+        "0001-01-01T00:00:00+01:00",
     ],
 )
 def test_what_is_no_time_is_a_misfit(text):
@@ -363,6 +367,8 @@ def test_local_times_go_through_their_timezone():
         ("epoch_us", [1711000000123456]),
         ("epoch_ns", [1711000000123456789, -1, -1001]),
         ("apple", [0, 700000000.5]),
+        ("filetime", [133536959991234567, 0, -1, -11]),
+        ("webkit", [13353695999123456, 0, -1]),
         ("julian", [2440587.5, 2460000.25]),
     ],
 )

@@ -335,7 +335,13 @@ TEXT_FORMATS: Final = frozenset({"iso", "iso_offset", "date_text"})
 _EPOCHS: Final = {
     "epoch_s": (0, 1), "epoch_ms": (0, 1_000), "epoch_us": (0, 1_000_000), "epoch_ns": (0, 1_000_000_000),
     "apple": (978_307_200, 1), "apple_ns": (978_307_200, 1_000_000_000),
+    "filetime": (-11_644_473_600, 10_000_000), "webkit": (-11_644_473_600, 1_000_000),
 }  # fmt: skip
+"""Where a format counts from, in seconds since 1970, and its units in a second; two count from 1601."""
+
+FINE: Final = frozenset({"epoch_ns", "apple_ns", "filetime"})
+"""Formats whose units are finer than the lake's microseconds."""
+
 NUMBER_FORMATS: Final = frozenset({*_EPOCHS, "julian"})
 TIME_FORMATS: Final = TEXT_FORMATS | NUMBER_FORMATS
 JULIAN_EPOCH: Final = 2_440_587.5  # the Julian day of 1970-01-01 00:00 UTC
@@ -438,7 +444,8 @@ def number_format(value: float) -> str:
     """The epoch that makes `value` an instant between 2000 and 2100; `number` where none does.
 
     The ranges do not overlap.  Apple's epoch is never guessed: its seconds are those of the 1980s and
-    1990s counted from 1970; the manifest declares it.
+    1990s counted from 1970; nor is that of Windows, whose counts are nanoseconds of 1974: the manifest
+    declares them.
     """
     ranges = (
         ("julian", 2_451_544.5, 2_488_070.0),
@@ -557,7 +564,7 @@ def stored_class(kind: str, form: str | None, column_affinity: Affinity) -> str:
     if base not in NUMBER_FORMATS:
         return "text"
     # counts of micro- and nanoseconds, and whatever an INTEGER column holds, are read as integers
-    whole = column_affinity == "INTEGER" or base in ("epoch_us", "epoch_ns", "apple_ns")
+    whole = column_affinity == "INTEGER" or base in FINE or base in ("epoch_us", "webkit")
     return "integer" if whole else "real"
 
 
@@ -731,9 +738,12 @@ def _text_instant(value: Value, timezone: str | None) -> datetime:
     clock = (match["minute"] or "00:00") + (match["second"] or ":00")
     plain = datetime.fromisoformat(f"{match['date']}T{clock}.{fraction or '0':0<6}")
     offset = match["offset"]
-    if offset is not None:
-        return plain.replace(tzinfo=UTC if offset == "Z" else _fixed(offset)).astimezone(UTC)
-    return _from_zone(plain, timezone)
+    try:
+        if offset is not None:
+            return plain.replace(tzinfo=UTC if offset == "Z" else _fixed(offset)).astimezone(UTC)
+        return _from_zone(plain, timezone)
+    except OverflowError:  # in UTC it is before the year 1, or after 9999
+        raise ValueError("out of range") from None
 
 
 def _from_zone(plain: datetime, timezone: str | None) -> datetime:

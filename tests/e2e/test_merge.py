@@ -349,3 +349,21 @@ def test_five_processes_merge_into_one_table(tmp_path: Path) -> None:
         nodes.equal("id", "n", "updated_at")
         later = f"2026-01-0{turn + 2} 00:00:00"
         nodes.change(f"update t set n = n + 100, updated_at = '{later}' where id <> {turn}")
+
+
+def test_columns_may_be_called_as_those_that_a_merge_adds(site: kit.Site) -> None:
+    """A source with silt's own words for names, in whatever case: its rows change and go like any other."""
+    columns = '"_SILT_gone" integer, silt_source integer, silt_mine integer, at integer'
+    site.sql(
+        f"create table t(id integer primary key, {columns})",
+        "insert into t values (1, 1, 1, 1, 1), (2, 2, 2, 2, 2), (3, 3, 3, 3, 3)",
+    )
+    site.write("  t: {mode: merge, cursor: at, deletes: {mode: hard, max_fraction: 1}}\n")
+    assert site.one().rows == 3
+    site.sql(
+        'update t set "_SILT_gone" = 10, at = 10 where id = 1',
+        "delete from t where id = 2",
+        "insert into t values (4, 4, 4, 4, 11)",
+    )
+    assert site.one().error is None
+    site.expect("t", "t")

@@ -227,6 +227,18 @@ def test_each_class_in_each_type(tmp_path: Path, name: str) -> None:
     ]
 
 
+def test_a_zero_below_zero_keeps_its_sign_as_text(tmp_path: Path) -> None:
+    """In a column without a type, which is text in the lake: SQLite's own functions spell -0.0 as 0.0."""
+    site = kit.Site(tmp_path)
+    values = [(1, -0.0), (2, 0.0), (3, 0), (4, "x"), (5, -1.5), (6, -5e-324)]
+    site.sql("create table t(id integer primary key, c)", ("insert into t values (?, ?)", values))
+    site.write("  t: {}\n")
+    assert site.one().state == "ok"
+    found = {row["id"]: row["c"] for row in site.lake("t")}
+    assert [found[i] for i in (1, 2, 3, 4, 5)] == ["-0.0", "0.0", "0", "x", "-1.5"]
+    assert float(found[6]) == -5e-324
+
+
 # --- killed ---------------------------------------------------------------------------------------
 
 

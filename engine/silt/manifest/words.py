@@ -198,6 +198,8 @@ VALUES: Mapping[str, Mapping[str, str]] = {
         "iso8601": "iso",
         "iso-8601": "iso",
         "cocoa": "apple",
+        "windows": "filetime",
+        "chrome": "webkit",
         "julianday": "julian",
     },
 }

@@ -115,7 +115,7 @@ def _merging(field: Field, table: Table) -> str:
     base = types.base_format(field.format or "")
     if types.parse(field.type).kind not in ("timestamp", "date") or base not in types.NUMBER_FORMATS:
         return ""
-    if base in ("epoch_ns", "apple_ns"):
+    if base in types.FINE:
         return "nanoseconds are cut to microseconds"
     affinity = types.affinity(field.declared, strict=table.strict)
     if types.stored_class(field.type, field.format, affinity) == "real":

@@ -162,13 +162,18 @@ def _slot(table: Table, place: int, field: Field) -> Slot:
 
 
 def rendered(value: ColumnElement[Any]) -> ColumnElement[str]:
-    """Any class as text without loss: blobs as x'HEX', reals as `quote` spells them (DESIGN 6)."""
+    """Any class as text without loss: blobs as x'HEX', reals as `quote` spells them (DESIGN 6).
+
+    `quote`, as every other function of SQLite's that spells a number, leaves out the sign of -0.0.
+    """
     kind = sa.func.typeof(value)
+    below_zero = sa.and_(value == _plain("0.0"), sa.func.atan2(value, _plain("-1.0")) < _plain("0.0"))
     return sa.case(
         (
             kind == _word("blob"),
             _plain("'x'''").concat(sa.func.hex(value)).concat(_plain("''''")),
         ),
+        (sa.and_(kind == _word("real"), below_zero), _plain("'-0.0'")),
         (kind == _word("real"), sa.func.quote(value)),
         else_=sa.cast(value, sa.TEXT()),
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 STREAMED_ROWS = 100_000
 """Rows from which a merge is streamed; smaller ones are held, and by their statistics files are skipped."""
 
-_SOURCE, _TARGET, _GONE = "silt_source", "silt_target", "_silt_gone"
+_SOURCE, _TARGET = "silt_source", "silt_target"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,8 @@ class Merged:
 
 def run(delta: DeltaTable, merge: Merge, *, writer: WriterProperties, commit: CommitProperties) -> Merged:
     """Carry `merge` out in one commit; none where nothing changes."""
-    source = _source(merge)
+    going = _free_name(merge.rows.schema.names)
+    source = _source(merge, going)
     values = {_quoted(name): _of(_SOURCE, name) for name in merge.rows.schema.names}
     merger = delta.merge(
         source,
@@ -66,7 +67,7 @@ def run(delta: DeltaTable, merge: Merge, *, writer: WriterProperties, commit: Co
         merger.when_matched_update(values, predicate=_differs(merge.unlike)).when_not_matched_insert(values)
         done = merger.execute()
         return Merged(written=_count(done, "inserted") + _count(done, "updated"))
-    goes, comes = f"{_of(_SOURCE, _GONE)}", f"NOT {_of(_SOURCE, _GONE)}"
+    goes, comes = f"{_of(_SOURCE, going)}", f"NOT {_of(_SOURCE, going)}"
     if merge.mark is not None:
         marked = {_quoted(merge.mark): _of(_SOURCE, merge.mark)}
         merger.when_matched_update(marked, predicate=f"{goes} AND {_of(_TARGET, merge.mark)} IS NULL")
@@ -84,24 +85,32 @@ def _count(done: Mapping[str, Any], what: str) -> int:
     return int(done[f"num_target_rows_{what}"])
 
 
-def _source(merge: Merge) -> pa.Table:
-    """The rows, and the keys of those that go, told apart by a column of their own."""
+def _free_name(names: Sequence[str]) -> str:
+    """A column's name that is none of `names`, in whatever case."""
+    taken, name = {n.lower() for n in names}, "_silt_gone"
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _source(merge: Merge, name: str) -> pa.Table:
+    """The rows, and the keys of those that go, told apart by a column of this name."""
     import pyarrow as pa
 
-    if (going := merge.gone) is None:
+    if (keys := merge.gone) is None:
         return merge.rows
-    schema, gone = merge.rows.schema, going.num_rows
+    schema, gone = merge.rows.schema, keys.num_rows
 
     def column(field: pa.Field) -> Any:
-        if field.name in going.schema.names:
-            return going.column(field.name).cast(field.type)
+        if field.name in keys.schema.names:
+            return keys.column(field.name).cast(field.type)
         if field.name == merge.mark:
             return pa.repeat(pa.scalar(merge.at, field.type), gone)
         return pa.nulls(gone, field.type)
 
     padded = pa.table([column(field) for field in schema], schema=schema)
     flags = pa.array([False] * merge.rows.num_rows + [True] * gone, pa.bool_())
-    return pa.concat_tables([merge.rows, padded]).append_column(_GONE, flags)
+    return pa.concat_tables([merge.rows, padded]).append_column(name, flags)
 
 
 def _met(keys: Sequence[str], within: Predicate) -> Iterator[str]:
