@@ -8,6 +8,7 @@ import pytest
 from kit import sql
 
 from silt.shapes import Table, Trigger
+from silt.source import clone
 from silt.source.clone import reflect, sequence
 from silt.source.open import connect, find
 
@@ -242,3 +243,24 @@ def test_real_databases_reflect_whole(real_databases):
         assert all(t.columns and not t.note for t in found)
         counts[path.name] = len(found)
     assert counts == {"chinook.sqlite": 11, "home_assistant_2024_3.db": 12, "sensor_readings.db": 1}
+
+
+def test_a_schema_is_reflected_once(tmp_path, monkeypatch):
+    """Databases of one program have one schema; another one, though by one word, is another."""
+    clones = []
+    build = clone._Clone.build
+    monkeypatch.setattr(
+        clone._Clone, "build", lambda self, entries: (clones.append(1), build(self, entries))[1]
+    )
+    schema = "create table once(id integer primary key, only_here text)"
+    for name, text in (("a", schema), ("b", schema), ("c", schema.replace("text", "blob"))):
+        sql(tmp_path / f"{name}.db", text)
+    shapes = []
+    for name in ("a", "b", "a", "c"):
+        with connect(str(tmp_path / f"{name}.db"), busy_timeout=5) as connection:
+            shapes.append(reflect(connection))
+    assert len(clones) == 2
+    assert shapes[0] == shapes[1] == shapes[2] != shapes[3]
+    sql(tmp_path / "a.db", "alter table once add column later int")
+    with connect(str(tmp_path / "a.db"), busy_timeout=5) as connection:
+        assert [c.name for c in reflect(connection)[0].columns] == ["id", "only_here", "later"]

@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from silt.daemon.job import Prepared, Survey, Work, without_place
@@ -67,7 +68,7 @@ class Scout:
             rest = max(INTERVAL, SHARE * (time.thread_time() - began))
 
     def _reload(self) -> None:
-        while (request := self._asked.get()) is not None and (running := self._seen) is not None:
+        while (request := self._request()) is not None and (running := self._seen) is not None:
             began, asked = request
             try:
                 prepared = self._work.prepare(running, began=began, asked=asked)
@@ -76,3 +77,12 @@ class Scout:
                 prepared = Prepared(began=began, asked=asked, problems=(problem,))
             if not self._stop.is_set():
                 self._put(prepared)
+
+    def _request(self) -> tuple[float, bool] | None:
+        """The next reload; those that came while another was read are one. None at the end."""
+        request = self._asked.get()
+        with suppress(queue.Empty):
+            while request is not None:
+                later = self._asked.get_nowait()
+                request = later and (min(request[0], later[0]), request[1] or later[1])
+        return request

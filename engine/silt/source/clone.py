@@ -12,6 +12,7 @@ import sqlite3
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from silt.source.open import Connection
 
 Kind = Literal["table", "view", "virtual", "shadow"]
+
+_SCHEMAS = 32
+"""Schemas that are remembered: at each edit, and for each database of a glob, all tables are asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +54,13 @@ def reflect(connection: Connection) -> tuple[Table, ...]:
 
     Virtual tables, their shadow tables, and what cannot be reflected come with a `note`.
     """
-    entries = _entries(connection)
-    facts = _table_list(connection)
-    clone = _Clone()
+    return _tables(_entries(connection), tuple(_table_list(connection).items()))
+
+
+@lru_cache(maxsize=_SCHEMAS)
+def _tables(entries: tuple[Entry, ...], listed: tuple[tuple[str, Facts], ...]) -> tuple[Table, ...]:
+    """A schema, by nothing but its own words: a hundred databases of one program are reflected once."""
+    facts, clone = dict(listed), _Clone()
     try:
         clone.build(entries)
         named = [e for e in entries if e.type in ("table", "view")]
