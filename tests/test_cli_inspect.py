@@ -51,7 +51,7 @@ def test_text_reads_at_80_columns(shop: Path) -> None:
     assert lines[0].endswith("rollback journal, UTF-8, 9 tables")
     assert [line.split() for line in lines[2:5]] == [
         ["table", "rows", "size", "key", "cursor", "init", "writes"],
-        ["customer", "2", "4.1", "kB", "id", "id", "overwrite"],
+        ["customer", "2", "4.1", "kB", "id", "id", "mirror"],
         ["paid", "-", "-", "-", "-", "nothing:", "view"],
     ]
     text = " ".join(done.stdout.split())
@@ -63,7 +63,7 @@ def test_text_reads_at_80_columns(shop: Path) -> None:
     assert "refers shop -> shops(id), which is not there" in text
     assert "note note: no declared type: text without loss (1 integer, 1 text)" in text
     assert "words virtual note a virtual table" in text
-    assert "init overwrite: rows change: updated_at says when" in text
+    assert "init mirror: rows change: updated_at says when" in text
 
 
 def test_json_says_the_same_to_programs(shop: Path) -> None:
@@ -81,7 +81,7 @@ def test_json_says_the_same_to_programs(shop: Path) -> None:
     assert (sale["rows"], sale["rows_at_least"], sale["sampled"], sale["autoincrement"]) == (2, 2, 2, True)
     assert sale["bytes"] == sale["index_bytes"] == 4096
     assert sale["cursor"]["columns"] == ["id"]
-    assert (sale["mode"], tables["customer"]["mode"], tables["paid"]["mode"]) == ("append", "overwrite", None)
+    assert (sale["mode"], tables["customer"]["mode"], tables["paid"]["mode"]) == ("append", "mirror", None)
     assert tables["customer"]["changed"][0]["columns"] == ["updated_at"]
     assert tables["customer"]["triggers"] == [{"name": "touch", "event": "update", "sets": ["updated_at"]}]
     assert [key["missing"] for key in sorted(sale["foreign_keys"], key=lambda key: key["table"])] == [
@@ -156,7 +156,7 @@ def test_a_damaged_table_does_not_hide_the_others(tmp_path: Path) -> None:
         file.seek((root - 1) * 4096)
         file.write(b"\xff" * 4096)
     good, hurt = told(path, code=1)["databases"][0]["tables"]
-    assert (good["rows"], good["error"], good["mode"]) == (500, None, "overwrite")
+    assert (good["rows"], good["error"], good["mode"]) == (500, None, "mirror")
     assert hurt["error"].startswith("the database is corrupt")
     assert (hurt["mode"], hurt["hint"]) == (None, "sqlite3's `.recover` or a backup restores it")
     text = silt("inspect", path).stdout
@@ -180,3 +180,25 @@ def test_counting_stops(tmp_path: Path) -> None:
     (table,) = told(tmp_path / "a.db")["databases"][0]["tables"]
     assert (table["rows"], table["rows_at_least"], table["rows_about"]) == (None, 200_000, 250_000)
     assert ">200,000 rows, about 250,000" in silt("inspect", tmp_path / "a.db").stdout
+
+
+MODES = {
+    "id integer primary key, v": ("mirror", "nothing shows that rows are only added"),
+    "id integer primary key autoincrement, v": ("append", "AUTOINCREMENT gives no id again"),
+    "k text not null primary key, v": ("mirror", "no column orders its rows safely"),
+    "a int not null, b blob not null, v, primary key (a, b)": ("mirror", "no column orders its rows safely"),
+    "v": ("overwrite", "it has no primary key"),
+    "k text primary key, v": ("overwrite", "the primary key (k) may hold NULL"),
+    "k text collate nocase not null primary key, v": ("overwrite", "has another order in the lake"),
+    "k boolean not null primary key, v": ("overwrite", "has another order in the lake"),
+}
+
+
+@pytest.mark.parametrize("columns", MODES)
+def test_a_table_is_compared_by_its_key_where_that_will_do(tmp_path: Path, columns: str) -> None:
+    """Else it is replaced whole: what init writes runs as it is, in bounded memory."""
+    path = tmp_path / "a.db"
+    sql(path, f"CREATE TABLE t({columns})")
+    (table,) = told(path)["databases"][0]["tables"]
+    mode, why = MODES[columns]
+    assert (table["mode"], why in table["why"]) == (mode, True), table["why"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from silt import types
-from silt.author.mode import Suggestion, suggest, together
+from silt.author.mode import MODES, Suggestion, suggest, together
 from silt.author.origin import Origin
 from silt.author.survey import ColumnSurvey, TableSurvey
 from silt.manifest.streams import path_part
@@ -48,7 +48,7 @@ class Draft:
     @property
     def modes(self) -> dict[str, int]:
         """How many streams there are of each mode, `append` first."""
-        counted = {mode: sum(s.mode == mode for s in self.streams) for mode in ("append", "overwrite")}
+        counted = {mode: sum(s.mode == mode for s in self.streams) for mode in MODES}
         return {mode: number for mode, number in counted.items() if number}
 
 

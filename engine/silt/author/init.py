@@ -16,6 +16,7 @@ _WIDTH = 100
 
 _EXPLAINED = {
     "append": "append adds the rows past the last one; it does not see later changes of a row.",
+    "mirror": "mirror compares all rows by the primary key, and writes what was added, changed or deleted.",
     "overwrite": "overwrite replaces the table's rows when any changed, which is right for every table.",
 }
 

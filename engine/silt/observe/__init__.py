@@ -15,6 +15,7 @@ from silt.observe.compare import (
     differences,
     fetched,
     is_due,
+    is_ranged,
     without_key,
 )
 from silt.observe.handles import Handles, Lake, revealed
@@ -51,6 +52,7 @@ __all__ = [
     "examine",
     "fetched",
     "is_due",
+    "is_ranged",
     "known",
     "look",
     "look_again",
