@@ -30,9 +30,18 @@ def silt(
     return warm.run(list(map(str, arguments)), cwd=cwd, env=environment(**variables), timeout=90)
 
 
-def start(*arguments: str | Path, cwd: Path | None = None, **variables: str) -> subprocess.Popen[str]:
+class Started(subprocess.Popen[str]):
+    """A process that does not outlive the failure of the test that began it: waiting for it would hang."""
+
+    def __exit__(self, kind, value, trace) -> None:
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, value, trace)
+
+
+def start(*arguments: str | Path, cwd: Path | None = None, **variables: str) -> Started:
     """`silt ARGUMENTS`, running."""
-    return subprocess.Popen(
+    return Started(
         [*SILT, *map(str, arguments)],
         cwd=cwd,
         env=environment(**variables),

@@ -568,7 +568,7 @@ class Log:
                 e for e in self.lines if e["event"] == event and all(e.get(k) == v for k, v in fields.items())
             ]
 
-        until(lambda: bool(found()), 30)
+        until(lambda: bool(found()), 60)
         return found()[0]
 
 
