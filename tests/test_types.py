@@ -163,6 +163,8 @@ def count(**counts: object) -> ColumnCensus:
         ("BOOLEAN", count(integers=4, fits=("boolean", "double")), ("boolean", None)),
         ("BOOLEAN", count(integers=4, fits=("double",)), ("bigint", None)),
         ("BOOLEAN", None, ("boolean", None)),
+        ("BOOLEAN", count(integers=2, texts=2, fits=("boolean",)), ("boolean", "words")),
+        ("BOOLEAN", count(integers=2, texts=2), ("string", "rendered")),
         ("DECIMAL(10,2)", count(reals=4, fits=("double", "decimal(10,2)")), ("decimal(10,2)", None)),
         ("DECIMAL(10,2)", count(reals=4, fits=("double",)), ("double", None)),
         ("NUMERIC", count(integers=4), ("bigint", None)),
@@ -180,6 +182,8 @@ def count(**counts: object) -> ColumnCensus:
         ),
         ("TIMESTAMP", None, ("timestamp", None)),
         ("GEOMETRY", count(blobs=4), ("binary", None)),
+        ("DATETIME", count(texts=400, fine=4, formats=(("iso[T]", 400),)), ("timestamp", "iso")),
+        ("DATETIME", count(texts=400, fine=5, formats=(("iso[T]", 400),)), ("string", "rendered")),
     ],
 )
 def test_choosing_a_type(declared, census, choice):
@@ -192,6 +196,11 @@ def test_a_choice_that_is_not_plain_says_why():
     _, _, warning = types.choose(Column(name="c", declared="INTEGER"), count(integers=50, texts=50))
     assert warning == "declared INTEGER, holds 50 integer, 50 text: text without loss"
     assert "no declared type" in str(types.choose(Column(name="c"), None)[2])
+    time = Column(name="c", declared="DATETIME")
+    _, _, warning = types.choose(time, count(texts=9, fine=2, formats=(("iso[T]", 9),)))
+    assert warning == "declared DATETIME, but 2 of 9 times looked at are finer than a microsecond"
+    _, _, warning = types.choose(time, count(integers=9, formats=(("number", 9),)))
+    assert str(warning).endswith("`format` names one, apple and filetime too, which are never guessed")
 
 
 # --- formats of time ------------------------------------------------------------------------------
@@ -282,9 +291,9 @@ def test_an_instant_is_spelled_in_the_format_of_the_cursor(form, instant):
 def test_numbers_are_told_by_their_size_and_read_back(form, instant):
     """An epoch is known by the values that it gives between 2010 and 2030; none is another's."""
     number = types.spell(instant, form)
-    # Apple's seconds are also those of the 1980s and 1990s since 1970: only a manifest can tell
-    declared = form.startswith("apple") or form in ("filetime", "webkit")
-    assert types.number_format(number) == ("number" if declared else form)
+    # what is counted from another year is also an instant long ago, counted from 1970: only a manifest tells
+    since, _ = types.epoch(form) if form != "julian" else (0, 1)
+    assert types.number_format(number) == ("number" if since else form)
     back = types.exact(number, "timestamp", form)
     assert abs(instant - back) < timedelta(seconds=1)
 
@@ -367,8 +376,12 @@ def test_local_times_go_through_their_timezone():
         ("epoch_us", [1711000000123456]),
         ("epoch_ns", [1711000000123456789, -1, -1001]),
         ("apple", [0, 700000000.5]),
-        ("filetime", [133536959991234567, 0, -1, -11]),
+        ("apple_ns", [700000000123456789, -1]),
+        ("filetime", [133540872001234567, 0, -1, -11, 116444736000000009]),
+        ("filetime", [133540872001234560.0, 0.5]),
         ("webkit", [13353695999123456, 0, -1]),
+        ("epoch_us", [1711000000123456.0, 0.5, 1.5]),
+        ("epoch_ns", [1711000000123456768.0]),
         ("julian", [2440587.5, 2460000.25]),
     ],
 )
@@ -385,6 +398,9 @@ def test_epochs_agree_on_both_paths(form, raw):
         ("epoch_s", float("inf")),
         ("epoch_ms", 10**17),
         ("epoch_s", -(10**12)),
+        ("filetime", 2**63 - 1),
+        ("filetime", -(2**63)),
+        ("apple_ns", float("-inf")),
     ],
 )
 def test_instants_beyond_the_years_of_a_calendar_are_misfits(form, raw):
@@ -424,6 +440,68 @@ def test_narrow_integers_never_wrap(kind, good, bad):
     """Out of range is a misfit."""
     assert both([good, None], kind)[1] is None
     assert both([bad], kind) == "misfit"
+
+
+@pytest.mark.parametrize(
+    ("form", "number", "moment"),
+    [
+        ("epoch_s", 1711000000, "2024-03-21T05:46:40"),
+        ("epoch_ms", 1711000000123, "2024-03-21T05:46:40.123"),
+        ("epoch_us", 1711000000123456, "2024-03-21T05:46:40.123456"),
+        ("epoch_ns", 1711000000123456789, "2024-03-21T05:46:40.123456"),
+        ("julian", 2460390.740740741, "2024-03-21T05:46:40"),
+        ("apple", 732692800.5, "2024-03-21T05:46:40.5"),
+        ("apple_ns", 732692800123456789, "2024-03-21T05:46:40.123456"),
+        ("filetime", 133554736001234567, "2024-03-21T05:46:40.123456"),
+        ("filetime", 0, "1601-01-01T00:00:00"),
+    ],
+)
+def test_what_a_number_counts(form, number, moment):
+    """From 1970, 2001 (Apple), 1601 (Windows) or noon of the first Julian day, in the unit of the format."""
+    assert both([number], "timestamp", form) == [datetime.fromisoformat(moment).replace(tzinfo=UTC)]
+
+
+WORDS = ["true", "TRUE", "t", "T", "yes", "Y", "1", "false", "False", "f", "no", "N", "0"]
+
+
+def test_words_for_true_and_false():
+    """In any case of ASCII letters; another text is a misfit, as is a number that is none of the two."""
+    assert [types.exact(word, "boolean") for word in WORDS] == [True] * 7 + [False] * 6
+    for other in ("", "on", "tr", "true ", "t\0", "ｔ", "\u212a", 2, 0.5, b"t"):
+        with pytest.raises(ValueError, match=r"no word|neither|not whole|not a number"):
+            types.exact(other, "boolean")
+
+
+@pytest.mark.parametrize("text", ["12.34", "-0.5", "+7", "007", "12.3400", "0", "99999999999999.99", "-0.00"])
+def test_decimals_written_as_text_are_exact(text):
+    """Text keeps the digits that a real would lose; zeros at either end say nothing."""
+    assert both([text, None], "decimal(16,2)") == [Decimal(text), None]
+
+
+@pytest.mark.parametrize(
+    "text", ["1e2", ".5", "5.", "", "NaN", " 1", "1.255", "1_0", "1,5", "999999999.99", "١"]
+)
+def test_texts_that_are_no_decimal_of_the_type(text):
+    """An exponent, a comma, a digit too many."""
+    assert both(["1.5", text], "decimal(10,2)") == "misfit"
+
+
+def test_decimals_of_38_digits():
+    """The lake's widest: Python's own arithmetic would round at 28."""
+    whole, cents = "9" * 38, "9" * 36 + ".99"
+    assert both([whole], "decimal(38,0)") == [Decimal(whole)]
+    assert both([cents, "-" + cents], "decimal(38,2)") == [Decimal(cents), Decimal("-" + cents)]
+    assert both(["1" * 30 + ".125"], "decimal(38,2)") == "misfit"
+    assert both(["1" + "0" * 38], "decimal(38,0)") == "misfit"
+
+
+@pytest.mark.parametrize(
+    ("text", "fine"),
+    [("2024-01-01T10:00:00.1234567", True), ("2024-01-01T10:00:00.1234560Z", False), ("2024-01-01", False)],
+)
+def test_times_finer_than_a_microsecond(text, fine):
+    """A digit that is not zero, after the sixth."""
+    assert types.is_fine(text) is fine
 
 
 def test_dates_hold_no_time_of_day():

@@ -183,7 +183,7 @@ class ColumnCensus:
     every sampled value is exact (`decimal(10,2)`, `boolean`, `date`).  `falls` counts the steps from one
     sampled row to the next at which the value is smaller, in the order of the rowid.  `probe` is what
     the column's index adds, None where it was not asked.  `told` is the format in which its numbers are
-    times where the manifest or a position says so.
+    times where the manifest or a position says so.  `fine` are texts that are times finer than a microsecond.
     """
 
     name: str
@@ -199,6 +199,7 @@ class ColumnCensus:
     distinct: int = 0
     probe: Probe | None = None
     told: str | None = None
+    fine: int = 0
 
     @property
     def classes(self) -> tuple[str, ...]:

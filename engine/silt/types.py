@@ -8,14 +8,14 @@ an Arrow type is made, so that planning needs none.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from decimal import Decimal, InvalidOperation
+from decimal import MAX_PREC, Context, Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from silt.errors import UserError
-from silt.shapes import Column, ColumnCensus, TextShape, Value
+from silt.shapes import Column, ColumnCensus, TextShape, Value, ascii_lower
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -175,6 +175,15 @@ def declared_decimal(declared: str) -> LakeType | None:
 RENDERED: Final = "rendered"
 """The format of a string column whose values are rendered without loss, blobs as x'hex'."""
 
+WORDS: Final = "words"
+"""The format of a boolean column that holds words (`TRUTHS`), beside 0 and 1 or not."""
+
+TRUTHS: Final = {
+    **dict.fromkeys(("1", "t", "true", "y", "yes"), True),
+    **dict.fromkeys(("0", "f", "false", "n", "no"), False),
+}
+"""The texts that are booleans, in any case of letters: those that Databricks casts to one."""
+
 MIXED_SHARE: Final = 0.01
 """Classes are mixed where at least this share of sampled values is not of the declared family."""
 
@@ -191,10 +200,9 @@ _FITTING: Final[dict[Family, tuple[str, ...]]] = {
     "decimal": ("reals", "integers"),
     "text": ("texts",),
     "blob": ("blobs",),
-    "boolean": ("integers",),
 }
 _TYPE: Final[dict[Family, str]] = {
-    "integer": "bigint", "real": "double", "text": "string", "blob": "binary", "boolean": "boolean",
+    "integer": "bigint", "real": "double", "text": "string", "blob": "binary",
 }  # fmt: skip
 
 
@@ -218,6 +226,8 @@ def choose(column: Column, census: ColumnCensus | None) -> Choice:
             return _number(column, seen)
         case "boolean" if _count(seen) and "boolean" not in seen.fits:
             return _by_class(column, seen)
+        case "boolean":
+            return "boolean", WORDS if seen.texts else None, None
         case _:
             turned = kind == "text" and affinity(column.declared) != "TEXT"
             return _unless_mixed(column, seen, _TYPE[kind], RENDERED if turned else None)
@@ -299,7 +309,7 @@ def _temporal(column: Column, seen: ColumnCensus, kind: Literal["timestamp", "da
             "no value seen: ISO text is expected",
         )
     bases = _bases(seen.formats)
-    strange = total - sum(bases.values())
+    strange = total - sum(bases.values()) + seen.fine
     if not bases or strange > MIXED_SHARE * total:
         return _untimely(column, seen)
     if set(bases) == {"date_text"} and kind == "date":
@@ -308,7 +318,7 @@ def _temporal(column: Column, seen: ColumnCensus, kind: Literal["timestamp", "da
     if len(bases) > 1 and not texts:
         return _untimely(column, seen)
     form = max(bases, key=lambda name: (bases[name], name))
-    cut = "nanoseconds are cut to microseconds" if form.endswith("_ns") else None
+    cut = CUT if is_cut(form) else None
     return "timestamp", form, _strays(strange, total) or cut
 
 
@@ -326,7 +336,14 @@ def _strays(strange: int, total: int) -> str | None:
 
 def _untimely(column: Column, seen: ColumnCensus) -> Choice:
     kind, form, warning = _by_class(column, seen)
-    return kind, form, warning or f"declared {column.declared}, but its values are no known format of time"
+    return kind, form, warning or f"declared {column.declared}, but {_no_time(seen)}"
+
+
+def _no_time(seen: ColumnCensus) -> str:
+    if seen.fine:
+        return f"{seen.fine:,} of {_count(seen):,} times looked at are finer than a microsecond"
+    said = "" if seen.texts else ": `format` names one, apple and filetime too, which are never guessed"
+    return f"its values are no known format of time{said}"
 
 
 # --- formats of time ------------------------------------------------------------------------------
@@ -339,13 +356,14 @@ _EPOCHS: Final = {
 }  # fmt: skip
 """Where a format counts from, in seconds since 1970, and its units in a second; two count from 1601."""
 
-FINE: Final = frozenset({"epoch_ns", "apple_ns", "filetime"})
-"""Formats whose units are finer than the lake's microseconds."""
-
 NUMBER_FORMATS: Final = frozenset({*_EPOCHS, "julian"})
 TIME_FORMATS: Final = TEXT_FORMATS | NUMBER_FORMATS
 JULIAN_EPOCH: Final = 2_440_587.5  # the Julian day of 1970-01-01 00:00 UTC
 _DAY: Final = 86_400
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECONDS: Final = 1_000_000
+_MICRO_DIGITS: Final = 6
+CUT: Final = "nanoseconds are cut to microseconds"
 
 _ISO: Final = re.compile(
     r"(?P<date>\d{4}-\d\d-\d\d)"
@@ -443,9 +461,9 @@ def _after_minutes(detail: str) -> str:
 def number_format(value: float) -> str:
     """The epoch that makes `value` an instant between 2000 and 2100; `number` where none does.
 
-    The ranges do not overlap.  Apple's epoch is never guessed: its seconds are those of the 1980s and
-    1990s counted from 1970; nor is that of Windows, whose counts are nanoseconds of 1974: the manifest
-    declares them.
+    The ranges do not overlap.  What counts from another year than 1970 is never guessed, the manifest
+    declares it: Apple's seconds of today are those of the 1980s and 1990s counted from 1970, Windows'
+    FILETIME of today is nanoseconds of 1974, and Apple's of 2005; WebKit's counts from the same year.
     """
     ranges = (
         ("julian", 2_451_544.5, 2_488_070.0),
@@ -468,9 +486,22 @@ def value_format(value: Value) -> str | None:
             return None
 
 
+def is_fine(value: Value) -> bool:
+    """Whether a text is a time with more digits than a microsecond has: no timestamp holds it."""
+    if not isinstance(value, str) or (match := _ISO.fullmatch(value)) is None:
+        return False
+    return len((match["fraction"] or "").rstrip("0")) > _MICRO_DIGITS
+
+
 def epoch(form: str) -> tuple[int, int]:
     """(seconds from 1970 to where it counts from, units in a second) of an epoch format."""
     return _EPOCHS[base_format(form)]
+
+
+def is_cut(form: str) -> bool:
+    """Whether a format counts in less than microseconds, which is what the lake holds."""
+    base = base_format(form)
+    return base in _EPOCHS and _EPOCHS[base][1] > _MICROSECONDS
 
 
 def spell(instant: datetime, form: str, timezone: str | None = None) -> Value:
@@ -557,14 +588,18 @@ def stored_class(kind: str, form: str | None, column_affinity: Affinity) -> str:
     lake = parse(kind)
     if lake.kind in INTEGER_BITS or lake.kind == "boolean":
         return "integer"
-    if lake.kind in ("double", "float", "decimal"):
+    if lake.kind == "decimal":
+        return "text" if column_affinity == "TEXT" else "real"
+    if lake.kind in ("double", "float"):
         return "real"
     if lake.kind in ("string", "binary"):
         return "text" if lake.kind == "string" else "blob"
     if base not in NUMBER_FORMATS:
         return "text"
-    # counts of micro- and nanoseconds, and whatever an INTEGER column holds, are read as integers
-    whole = column_affinity == "INTEGER" or base in FINE or base in ("epoch_us", "webkit")
+    # whatever an INTEGER column holds is read as integers, and counts of so small a unit, unless SQLite
+    # makes reals of them
+    small = base in _EPOCHS and _EPOCHS[base][1] >= _MICROSECONDS
+    whole = column_affinity == "INTEGER" or (small and column_affinity != "REAL")
     return "integer" if whole else "real"
 
 
@@ -618,10 +653,16 @@ def _whole(number: int, kind: str) -> int:
     return number
 
 
+_UNROUNDED: Final = Context(prec=MAX_PREC)
+"""Python's own context rounds to 28 digits."""
+
+
 def _decimal(number: Decimal, lake: LakeType) -> Decimal:
     """`number` at the type's scale, exactly.  Raises `InvalidOperation` where it does not fit."""
-    scaled = number.scaleb(lake.scale)
-    if not number.is_finite() or scaled != scaled.to_integral_value() or abs(scaled) >= 10**lake.precision:
+    if not number.is_finite():
+        raise InvalidOperation(str(number))
+    scaled = number.scaleb(lake.scale, _UNROUNDED)
+    if scaled != scaled.to_integral_value() or scaled.copy_abs() >= 10**lake.precision:
         raise InvalidOperation(str(number))
     return number
 
@@ -654,6 +695,8 @@ def _only(value: Value, kind: type) -> Value:
 
 
 def _exact_number(value: Value, lake: LakeType) -> object:
+    if isinstance(value, str) and lake.kind in _OF_TEXTS:
+        return _OF_TEXTS[lake.kind](value, lake)
     if not isinstance(value, int | float):
         raise ValueError("not a number")  # noqa: TRY004
     if lake.kind in INTEGER_BITS or lake.kind == "boolean":
@@ -668,6 +711,27 @@ def _exact_number(value: Value, lake: LakeType) -> object:
     if lake.kind == "float" and not _is_single(made):
         raise ValueError("not exact as a float")
     return made
+
+
+def _word(value: str, lake: LakeType) -> bool:
+    if (meant := TRUTHS.get(ascii_lower(value))) is None:
+        raise ValueError(f"no word for a {lake}")
+    return meant
+
+
+def _decimal_text(value: str, lake: LakeType) -> Decimal:
+    """The decimal that a text spells: digits, a sign, a point; no exponent."""
+    try:
+        return _decimal(Decimal(value if re.fullmatch(PLAIN_DECIMAL, value) else "nan"), lake)
+    except InvalidOperation:
+        raise ValueError(f"not exact as {lake}") from None
+
+
+PLAIN_DECIMAL: Final = r"[+-]?[0-9]+(?:\.[0-9]+)?"
+_OF_TEXTS: Final[Mapping[str, Callable[[str, LakeType], object]]] = {
+    "boolean": _word,
+    "decimal": _decimal_text,
+}
 
 
 def _as_bool(value: int) -> bool:
@@ -700,10 +764,6 @@ def _is_single(value: float) -> bool:
         return False
 
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECONDS: Final = 1_000_000
-
-
 def _instant(value: Value, form: str | None, timezone: str | None) -> datetime:
     base = base_format(form or "iso")
     if base in TEXT_FORMATS:
@@ -733,7 +793,7 @@ def _text_instant(value: Value, timezone: str | None) -> datetime:
     if match is None or not _is_real(match):
         raise ValueError("not an ISO time")
     fraction = (match["fraction"] or "").rstrip("0")
-    if len(fraction) > 6:
+    if len(fraction) > _MICRO_DIGITS:
         raise ValueError("finer than a microsecond")
     clock = (match["minute"] or "00:00") + (match["second"] or ":00")
     plain = datetime.fromisoformat(f"{match['date']}T{clock}.{fraction or '0':0<6}")

@@ -89,6 +89,7 @@ VALUES = st.one_of(
     st.sampled_from([math.inf, -math.inf, -0.0, 0.1, 2.5, 12.25, 1e300]),
     st.text(max_size=6),
     st.sampled_from(["12", "2024-02-29", "2024-02-30", "0000-01-01", "x'FF'", "a\0b", "\U0001f600", ""]),
+    st.sampled_from(["t", "No"]),
     st.binary(max_size=4),
     BROKEN,
 )
@@ -113,6 +114,8 @@ def same(got: Any, stored: Any, kind: str) -> bool:
         return got is stored
     if kind == "date":
         return bool(got.isoformat() == stored)
+    if kind == "boolean" and isinstance(stored, str):
+        return stored.lower() in ({"1", "t", "true", "y", "yes"} if got else {"0", "f", "false", "n", "no"})
     if kind == "string" and isinstance(stored, bytes):  # by its sample of mixed classes: rendered, DESIGN 6
         return bool(got == f"x'{stored.hex().upper()}'")
     if kind in ("string", "binary"):
@@ -200,6 +203,19 @@ ODD = {
     "a day that never was": ("date", "date", "'2023-02-29'", {"class": "text", "value": "2023-02-29"}),
     "the year 0": ("date", "date", "'0000-01-01'", {"class": "text", "value": "0000-01-01"}),
     "a word for a time": ("timestamp", "timestamp", "'soon'", {"class": "text", "value": "soon"}),
+    "a word that is no truth": ("boolean", "boolean", "'maybe'", {"class": "text", "value": "maybe"}),
+    "a fraction of a microsecond": (
+        "timestamp",
+        "timestamp",
+        "'2024-01-01 10:00:00.0000001'",
+        {"class": "text", "value": "2024-01-01 10:00:00.0000001"},
+    ),
+    "the year 10000": (
+        "timestamp",
+        "timestamp",
+        "'10000-01-01 00:00:00'",
+        {"class": "text", "value": "10000-01-01 00:00:00"},
+    ),
     "no decimal": ("numeric", "decimal(6,2)", "0.001", {"class": "real", "value": "0.001"}),
 }
 

@@ -271,11 +271,15 @@ def _numbered(form: str | None) -> str | None:
 
 def _strays(seen: ColumnSurvey, counts: ColumnCensus | None) -> bool:
     """Whether a value was seen that is none of the column's type."""
-    if counts is None or seen.type in ("string", "binary"):
+    if counts is None or seen.type in (
+        "string",
+        "binary",
+        "boolean",
+    ):  # boolean only where every value is one
         return False
     if seen.type in ("timestamp", "date"):
         timely = sum(n for form, n in counts.formats if types.base_format(form) in types.TIME_FORMATS)
-        return timely < counts.integers + counts.reals + counts.texts + counts.blobs
+        return timely - counts.fine < counts.integers + counts.reals + counts.texts + counts.blobs
     others = counts.texts + counts.blobs + (counts.reals if seen.type == "bigint" else 0)
     return others > 0
 

@@ -286,7 +286,7 @@ def _typed(
     if table is not None and rule.renamed_from is not None and table.column(rule.renamed_from) is not None:
         raise _not_renamed(column.name, rule.renamed_from)
     counts = census.column(column.name) if census else None
-    guessed, form, warning = _guess(column, table, counts)
+    guessed, form, warning = _guess(column, table, counts, rule)
     existing = there.have.get(name)
     moved = existing is not None and not _agrees(existing.type, guessed, rule, column)
     if existing is not None and moved and there.rescues(column, rule, existing):
@@ -316,11 +316,20 @@ def _typed(
     )
 
 
-def _guess(column: Column, table: Table | None, counts: ColumnCensus | None) -> types.Choice:
-    """By type and values; an aggregate's windows are counted in microseconds, whatever those say."""
+def _guess(
+    column: Column, table: Table | None, counts: ColumnCensus | None, rule: ColumnRule
+) -> types.Choice:
+    """By type and values; an aggregate's windows are counted in microseconds, whatever those say.
+
+    A column that is declared a time is one where the manifest says in which format.
+    """
     if table is not None and table.windows is not None and column.name in ("window_start", "window_end"):
         return "timestamp", "epoch_us", None
-    return types.choose(column, counts)
+    kind, form, warning = types.choose(column, counts)
+    said = rule.format is not None and types.family(column.declared) in ("timestamp", "date")
+    if said and kind not in ("timestamp", "date"):
+        return "timestamp", rule.format, None
+    return kind, form, warning
 
 
 _CARRIED_BY = {
@@ -363,6 +372,8 @@ def _format(kind: str, form: str | None, column: Column, census: ColumnCensus | 
     form = None if form == types.RENDERED and kind != "string" else form
     if kind == "string":
         return form if types.family(column.declared) == "text" else types.RENDERED
+    if kind == "boolean":
+        return types.WORDS if census is not None and census.texts else None
     if kind in ("timestamp", "date") and form is None and census is not None:
         bases = (types.base_format(name) for name, _ in census.formats)
         return next((base for base in bases if base in types.TIME_FORMATS), None)

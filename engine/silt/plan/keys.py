@@ -115,8 +115,8 @@ def _merging(field: Field, table: Table) -> str:
     base = types.base_format(field.format or "")
     if types.parse(field.type).kind not in ("timestamp", "date") or base not in types.NUMBER_FORMATS:
         return ""
-    if base in types.FINE:
-        return "nanoseconds are cut to microseconds"
+    if types.is_cut(base):
+        return types.CUT
     affinity = types.affinity(field.declared, strict=table.strict)
     if types.stored_class(field.type, field.format, affinity) == "real":
         return "fractions are rounded to microseconds"

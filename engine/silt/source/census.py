@@ -194,6 +194,7 @@ def _column(column: Column, values: Sequence[Value], *, in_order: bool) -> Colum
         monotonic=falls == 0,
         falls=falls or 0,
         distinct=len(set(there)),
+        fine=sum(map(types.is_fine, there)),
     )
 
 

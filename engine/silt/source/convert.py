@@ -70,7 +70,7 @@ def _converted(raw: pa.Array, field: Field) -> pa.Array:
         case "boolean":
             return _booleans(raw)
         case "decimal":
-            return _decimals(raw, lake.precision, lake.scale)
+            return _decimals(raw, lake)
         case "date":
             return _dates(raw, field)
         case _:
@@ -92,7 +92,14 @@ def _booleans(raw: pa.Array) -> pa.Array:
     return raw.cast(pa.bool_())
 
 
-def _decimals(raw: pa.Array, precision: int, scale: int) -> pa.Array:
+def _decimals(raw: pa.Array, lake: types.LakeType) -> pa.Array:
+    if not pa.types.is_string(raw.type):
+        return _decimals_of_reals(raw, lake.precision, lake.scale)
+    _all(pc.match_substring_regex(raw, f"^{types.PLAIN_DECIMAL}$"), "no plain decimal")
+    return raw.cast(types.to_arrow(str(lake)))
+
+
+def _decimals_of_reals(raw: pa.Array, precision: int, scale: int) -> pa.Array:
     """Reals as the decimals that they were written as.
 
     n / 10^s is the double nearest to the decimal n x 10^-s while n and 10^s are exact as doubles, so

@@ -121,7 +121,8 @@ def unproved(extract: Extract) -> bool:
 class Slot:
     """A source column, or an expression, of the statement: read as `stored` (a storage class) for one field.
 
-    `place` is the field's among the extract's.
+    `place` is the field's among the extract's.  `raw` is what the careful path judges, where the fast one
+    reads something that is made of it.
     """
 
     place: int
@@ -129,10 +130,15 @@ class Slot:
     stored: str
     value: ColumnElement[Any]
     guard: types.Guard
+    raw: ColumnElement[Any] | None = None
 
     @property
     def arrow(self) -> pa.DataType:
         return arrow_of(self.stored)
+
+    @property
+    def judged(self) -> ColumnElement[Any]:
+        return self.value if self.raw is None else self.raw
 
 
 def arrow_of(stored: str) -> pa.DataType:
@@ -152,13 +158,30 @@ def _slot(table: Table, place: int, field: Field) -> Slot:
         return Slot(place=place, field=field, stored="text", value=rendered(value), guard="none")
     kind = types.affinity(declared, strict=table.strict) if table.kind == "table" else "BLOB"
     stored = types.stored_class(field.type, field.format, kind)
+    words = field.format == types.WORDS
     return Slot(
         place=place,
         field=field,
         stored=stored,
-        value=value,
+        value=_truths(value) if words else value,
         guard=types.guard(stored, kind, strict=table.strict),
+        raw=value if words else None,
     )
+
+
+def _truths(value: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Words for true and false as 1 and 0; any other text goes to the careful path."""
+    meant: dict[bool, list[ColumnElement[Any]]] = {True: [], False: []}
+    for word, truth in types.TRUTHS.items():
+        meant[truth].append(_plain(f"'{word}'"))
+    # no NOCASE: an application's collation of that name would be asked for
+    spelt = sa.func.lower(value)
+    said = sa.case(
+        (spelt.in_(meant[True]), _plain("1")),
+        (spelt.in_(meant[False]), _plain("0")),
+        else_=sa.func.json(_plain(f"'{MISFIT}'")),
+    )
+    return sa.case((sa.func.typeof(value) == _word("text"), said), else_=value)
 
 
 def rendered(value: ColumnElement[Any]) -> ColumnElement[str]:
@@ -167,16 +190,20 @@ def rendered(value: ColumnElement[Any]) -> ColumnElement[str]:
     `quote`, as every other function of SQLite's that spells a number, leaves out the sign of -0.0.
     """
     kind = sa.func.typeof(value)
-    below_zero = sa.and_(value == _plain("0.0"), sa.func.atan2(value, _plain("-1.0")) < _plain("0.0"))
     return sa.case(
         (
             kind == _word("blob"),
             _plain("'x'''").concat(sa.func.hex(value)).concat(_plain("''''")),
         ),
-        (sa.and_(kind == _word("real"), below_zero), _plain("'-0.0'")),
+        (sa.and_(kind == _word("real"), _is_negative_zero(value)), _plain("'-0.0'")),
         (kind == _word("real"), sa.func.quote(value)),
         else_=sa.cast(value, sa.TEXT()),
     )
+
+
+def _is_negative_zero(value: ColumnElement[Any]) -> ColumnElement[bool]:
+    """SQLite spells -0.0 as 0.0 and compares it so; only the direction that it points in tells."""
+    return sa.and_(_bare(value) == _plain("0.0"), sa.func.atan2(value, _plain("-1.0")) < _plain("0"))
 
 
 def _plain(sql: str) -> ColumnElement[Any]:
@@ -273,7 +300,7 @@ class Recipe:
     @cached_property
     def careful(self) -> Prepared:
         """Column 0 the rowid, column 1 whether the row lies in the range; then five a slot."""
-        parts = [self.key, self.range.is_(True), *(p for s in self.slots for p in _parts(s.value))]
+        parts = [self.key, self.range.is_(True), *(p for s in self.slots for p in _parts(s.judged))]
         kinds = ["integer", "integer", *(("text", "integer", "real", "text", "blob") * len(self.slots))]
         lead: sa.Select[Any] = sa.select(*(_plain(_LEAD[k]).label(f"c{i}") for i, k in enumerate(kinds)))
         return self._prepared(lead, parts)
