@@ -139,6 +139,11 @@ def affinity(declared: str, *, strict: bool = False) -> Affinity:
     return "REAL" if any(word in upper for word in ("REAL", "FLOA", "DOUB")) else "NUMERIC"
 
 
+def is_numeric(declared: str, *, strict: bool = False) -> bool:
+    """Whether SQLite makes a number of every text that spells one."""
+    return affinity(declared, strict=strict) in ("INTEGER", "REAL", "NUMERIC")
+
+
 def family(declared: str) -> Family:
     """What a declared type means to its author (DESIGN 6), which is more than its affinity."""
     base = declared.partition("(")[0].strip().lower()

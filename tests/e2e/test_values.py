@@ -280,6 +280,23 @@ def test_a_mirror_follows_a_truth_that_is_spelt_anew(site: Site) -> None:
     assert (site.one().rows, site.column("t", "c")) == (1, [False, False])
 
 
+def test_words_in_a_key_are_refused(site: Site) -> None:
+    """`1` and `'t'` are two keys and one truth: at plan where a word was seen, else where it is read."""
+    site.sql(
+        "CREATE TABLE t(n INT, c BOOLEAN, PRIMARY KEY(n, c)) WITHOUT ROWID",
+        "INSERT INTO t VALUES (1, 1), (1, 't')",
+    )
+    site.write("  t: {mode: mirror}\n")
+    refused = site.one()
+    assert (refused.state, refused.error.why) == ("failing", "c: words that mean the same are one")
+    rows = "WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < 5000)"
+    site.sql("DELETE FROM t", f"{rows} INSERT INTO t SELECT i, 1 FROM s", "INSERT INTO t VALUES (2500, 't')")
+    stopped = site.one()
+    assert stopped.state == "failing"
+    assert stopped.error.what == "t.c holds text 't' at (n, c) = (2500, 't'): no boolean"
+    assert site.lake("t") == []
+
+
 # --- decimals -------------------------------------------------------------------------------------
 
 
@@ -317,6 +334,25 @@ def test_decimals_written_as_text_are_exact(site: Site, careful: list[str]) -> N
     assert site.one().misfits == len(bad)
     kept = [json.loads(text)["columns"]["c"]["value"] for text in site.column("t", "_rescued_data") if text]
     assert sorted(kept) == sorted(bad)
+
+
+def test_texts_that_spell_one_number_are_no_key_of_decimals(site: Site) -> None:
+    """`7` and `007` are two rows: as text they are two, as decimals they would be one."""
+    site.sql("CREATE TABLE t(k TEXT PRIMARY KEY, v INT)", "INSERT INTO t VALUES ('7', 1), ('007', 2)")
+    site.write("  t: {mode: mirror, columns: {k: {type: 'decimal(9,2)'}}}\n")
+    assert site.one().error.why == "k: texts that spell one number are one"
+    site.write("  t: {mode: mirror}\n")
+    assert (site.one().rows, sorted(site.column("t", "k"))) == (2, ["007", "7"])
+
+
+def test_a_format_that_came_late_leaves_a_table_as_it_is(site: Site) -> None:
+    """The lake's column is text without loss by then: `format` makes no misfits of what is in it."""
+    site.sql("CREATE TABLE t(id INTEGER PRIMARY KEY, c DATETIME)", "INSERT INTO t(c) VALUES (5), ('x'), (6)")
+    site.write("  t:\n")
+    assert site.one().rows == 3
+    site.sql("INSERT INTO t(c) VALUES (7)")
+    site.write("  t: {columns: {c: {format: apple}}}\n")
+    assert (site.one().misfits, sorted(site.column("t", "c"))) == (0, ["5", "6", "7", "x"])
 
 
 # --- every other value ----------------------------------------------------------------------------

@@ -169,6 +169,8 @@ def _sorts_alike(field: Field, extract: Extract, encoding: str) -> bool:
         return plain and encoding == "UTF-8" and field.format != types.RENDERED
     if kind in ("timestamp", "date"):
         return types.base_format(field.format or "") in types.NUMBER_FORMATS
+    if kind == "decimal":
+        return types.is_numeric(field.declared, strict=extract.table.strict)
     return kind != "boolean"
 
 

@@ -254,7 +254,7 @@ def _computed(rule: ColumnRule, database: SeenDatabase, have: Mapping[str, LakeC
             type=kind,
             expr=rule.expr,
             mask=rule.mask,
-            format=rule.format or _format(kind, form, column, counts),
+            format=_said(rule, kind) or _format(kind, form, column, counts),
             timezone=rule.timezone,
         ),
         note=f"{name}: {warning}" if warning and not told else "",
@@ -308,7 +308,7 @@ def _typed(
             mask=rule.mask,
             declared=column.declared,
             strict=table is not None and table.strict,
-            format=rule.format or _format(kind, form, column, counts),
+            format=_said(rule, kind) or _format(kind, form, column, counts),
             timezone=rule.timezone,
         ),
         note=renamed or (f"{column.name}: {warning}" if warning and not rule.type and not existing else ""),
@@ -362,6 +362,11 @@ def _agrees(existing: str, guessed: str, rule: ColumnRule, column: Column) -> bo
         return str(types.parse(rule.type)) == existing
     carriers = _CARRIED_BY.get(types.family(column.declared))
     return existing == guessed or carriers is None or types.parse(existing).kind in carriers
+
+
+def _said(rule: ColumnRule, kind: str) -> str | None:
+    """The format of the rule, where the column is a time: a table may have made it something else."""
+    return rule.format if kind in ("timestamp", "date") else None
 
 
 def _format(kind: str, form: str | None, column: Column, census: ColumnCensus | None) -> str | None:

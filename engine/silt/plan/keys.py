@@ -112,8 +112,12 @@ def _unique(table: Table) -> list[tuple[str, ...]]:
 
 def _merging(field: Field, table: Table) -> str:
     """What of a value the lake's type cuts off; '' for types that hold every value that fits them apart."""
-    base = types.base_format(field.format or "")
-    if types.parse(field.type).kind not in ("timestamp", "date") or base not in types.NUMBER_FORMATS:
+    base, kind = types.base_format(field.format or ""), types.parse(field.type).kind
+    if base == types.WORDS:
+        return "words that mean the same are one"
+    if kind == "decimal" and not types.is_numeric(field.declared, strict=table.strict):
+        return "texts that spell one number are one"
+    if kind not in ("timestamp", "date") or base not in types.NUMBER_FORMATS:
         return ""
     if types.is_cut(base):
         return types.CUT

@@ -485,7 +485,7 @@ def _judged(
     for row in range(raw.num_rows):
         value, f = _value(by_class, row), slot.field
         try:
-            made.append(types.exact(value, f.type, f.format, f.timezone))
+            made.append(_exact(job, f, value))
         except ValueError as error:
             if not _rescues(job, f):
                 at = _where(connection, job, raw.column(0)[row].as_py(), before + row)
@@ -500,6 +500,16 @@ def _judged(
     except pa.ArrowInvalid:
         values = [_value(by_class, row) for row in range(raw.num_rows)]
         return _masked_apart(connection, job, slot.field, column, values, rescue)
+
+
+def _exact(job: _Job, f: Field, value: Value) -> object:
+    """`value` as the lake has it.
+
+    Raises `ValueError` for a misfit: in a key also for a word beside 0 and 1.
+    """
+    if f.type == "boolean" and isinstance(value, str) and f.source in job.extract.finds:
+        raise ValueError("a word would be one with the number that it means, and this column is of the key")
+    return types.exact(value, f.type, f.format, f.timezone)
 
 
 def _rescues(job: _Job, f: Field) -> bool:
