@@ -167,14 +167,21 @@ def _single(value: Any) -> float:
     return made
 
 
+WORDS = {"t": True, "true": True, "y": True, "yes": True, "1": True}
+WORDS |= {"f": False, "false": False, "n": False, "no": False, "0": False}
+
+
 def _boolean(value: Any) -> bool:
+    if isinstance(value, str) and value.lower() in WORDS:
+        return WORDS[value.lower()]
     if _number(value) not in (0, 1):
         raise ValueError("neither 0 nor 1")
     return bool(value)
 
 
 def _decimal(value: Any, precision: int, scale: int) -> Decimal:
-    number = Decimal(repr(_number(value)))
+    spelt = isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]+(\.[0-9]+)?", value)
+    number = Decimal(value if spelt else repr(_number(value)))
     if not number.is_finite():
         raise ValueError("not finite")
     digits = Fraction(number) * 10**scale

@@ -604,7 +604,8 @@ def _values() -> list[Oddity]:
             variants=("utf-16le",),
         ),
         one("booleans", "BOOLEAN", (0, 1, None), "boolean"),
-        one("spelled_booleans", "BOOLEAN", ("true", "false", "t", "f", 1, 0, "yes", None)),
+        one("spelled_booleans", "BOOLEAN", ("true", "false", "t", "f", 1, 0, "yes", None), "boolean"),
+        one("odd_booleans", "BOOLEAN", ("true", "f", 1, "maybe", 2, None), "string"),
         one(
             "large_blobs",
             "BLOB",
