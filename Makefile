@@ -9,7 +9,7 @@ JOBS ?= $(shell echo $$(( ($$(nproc 2>/dev/null || echo 2) * 3 + 1) / 2 )))
 # Tests start some hundred silt processes: each would compile all of it again (0.2 s).
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help dev demo test test-s3 test-container test-spark lint format bench bench-living readers clean
+.PHONY: help dev demo test test-s3 test-container test-spark lint format bench bench-living bench-changes readers clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench-living: dev ## what a running silt costs and how soon it follows (BENCH_AR
 	@scripts/venv .venv-demo
 	$(BIN)/python -m tests.benchmarks.living $(BENCH_ARGS)
 	$(BIN)/python -m tests.benchmarks.commits $(BENCH_ARGS)
+
+bench-changes: dev ## what merge, deletes and mirror cost (BENCH_ARGS="--rows 5000000 --check")
+	$(BIN)/python -m tests.benchmarks.changes $(BENCH_ARGS)
 
 clean: ## remove environments and caches
 	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

@@ -47,6 +47,20 @@ def test_the_benchmark_of_small_commits_prints_its_ratio():
     assert re.search(r"last <= 1.5 x first: \d+\.\d\d", done.stdout)
 
 
+def test_the_benchmark_of_changes_prints_each_target(tmp_path):
+    """At 2,000 rows: merge, deletes and mirror write what changed and nothing else, and are told."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.changes", "--rows", "2000"],
+        cwd=ROOT,
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = re.findall(r"^  (?:met|MISSED) +(.*) < ", done.stdout, re.MULTILINE)
+    assert [words.split(" ")[0] for words in told] == ["merge", "200", "its", "mirror", "mirror"]
+
+
 def test_the_measured_databases_are_the_same_everywhere(tmp_path):
     """Two writes of one shape are equal row by row: figures of two machines are about one database."""
     for shape in ("narrow", "wide"):
