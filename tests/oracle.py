@@ -360,7 +360,7 @@ class Shown:
         for row in lake(self.into):
             told = json.loads(row[RESCUED])["columns"] if row.get(RESCUED) else {}
             said += self._wrongly_told(told, row, dict(zip(named, how, strict=True)))
-            there.append([_kept(row[name], told.get(name), *h) for name, h in zip(named, how, strict=True)])
+            there.append([as_kept(row[name], told.get(name), *h) for name, h in zip(named, how, strict=True)])
         return [*said[:3], *_unequal(self._wanted(columns, how), there)]
 
     def _wrongly_told(
@@ -378,7 +378,7 @@ class Shown:
     def _wanted(self, columns: Sequence[str], how: Sequence[tuple[str, str]]) -> list[list[str]]:
         names = ", ".join(map(quoted, columns))
         rows = _asked(self.database, f"SELECT {names} FROM {quoted(self.table)}")
-        return [[_cell(value, *h) for value, h in zip(row, how, strict=True)] for row in rows]
+        return [[as_stored(value, *h) for value, h in zip(row, how, strict=True)] for row in rows]
 
 
 def _is_misfit(value: Any, kind: str, how: str) -> bool:
@@ -389,16 +389,16 @@ def _is_misfit(value: Any, kind: str, how: str) -> bool:
     return False
 
 
-def _cell(value: Any, kind: str, how: str) -> str:
+def as_stored(value: Any, kind: str, how: str = "iso") -> str:
     """A value of the source: as its type has it, or as the misfit that it is."""
     if _is_misfit(value, kind, how):
         return f"misfit {type(value).__name__} {value!r}"
     return _plainly(fitting(value, kind, how))
 
 
-def _kept(value: Any, entry: Mapping[str, Any] | None, kind: str, how: str) -> str:
-    """A value of the lake, or what was rescued of it, spelled as `_cell` does."""
-    return _plainly(value) if entry is None else _cell(rescued(entry), kind, how)
+def as_kept(value: Any, entry: Mapping[str, Any] | None, kind: str, how: str = "iso") -> str:
+    """A value of the lake, or what was rescued of it, spelled as `as_stored` does."""
+    return _plainly(value) if entry is None else as_stored(rescued(entry), kind, how)
 
 
 def _plainly(value: Any) -> str:

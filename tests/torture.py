@@ -7,6 +7,7 @@ which share no code with silt.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -1021,6 +1022,19 @@ VARIANTS = {
         ),
     )
 }
+
+
+def in_turn(oddities: Sequence[Oddity]) -> dict[Oddity, str]:
+    """Each with a mode that it takes: modes take turns."""
+    modes = [[mode for mode in MODES if mode in oddity.modes] for oddity in oddities]
+    return {o: able[i % len(able)] for i, (o, able) in enumerate(zip(oddities, modes, strict=True))}
+
+
+def manifest(assigned: Mapping[Oddity, str]) -> str:
+    """Each oddity by its name, with its mode; and a pattern for whatever else is there."""
+    streams = {"*": {"mode": "overwrite"}, **{o.name: o.stream(mode) for o, mode in assigned.items()}}
+    data = {"version": 1, "sources": {"app": "./app.db"}, "targets": {"lake": "./lake"}, "streams": streams}
+    return json.dumps(data, ensure_ascii=False)
 
 
 def build(path: Path, variant: Variant, oddities: Sequence[Oddity]) -> None:

@@ -1,77 +1,36 @@
-"""A reader that shares no code with delta-rs (chdb, ClickHouse's engine) sees what silt wrote."""
+"""Readers that share no code with delta-rs see what silt wrote: ClickHouse's engine (chdb) and Sail."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
+import readers
+import torture
+from cookbook import OF_SENSORS, Cook, names
 from kit import Site, lake, sql
+from readers import PROGRAMS, Ask, cells, delta_rs, differences
 
-READER = Path(__file__).resolve().parents[2] / ".venv-readers" / "bin" / "python"
-_PROGRAM = """
-import json, sys, chdb
-options = " SETTINGS output_format_json_quote_64bit_integers = 0, output_format_json_quote_decimals = 0"
-answer = {}
-for name, path in json.load(sys.stdin).items():
-    text = str(chdb.query(f"SELECT * FROM deltaLakeLocal('{path}')" + options, "JSONEachRow"))
-    answer[name] = [json.loads(line) for line in text.splitlines()]
-json.dump(answer, sys.stdout)
-"""
+pytestmark = pytest.mark.timeout(900)
+
+SENSOR_ROWS = 25_325
+CHINOOK_TABLES = 11
 
 
-def _read(tables: dict[str, Path]) -> dict[str, list[dict[str, Any]]]:
-    """The rows of Delta tables as chdb reads them."""
-    if not READER.exists():
-        pytest.skip("no other reader: `make readers` installs one")
-    done = subprocess.run(
-        [READER, "-c", _PROGRAM],
-        input=json.dumps({name: str(path) for name, path in tables.items()}),
-        capture_output=True,
-        text=True,
-        timeout=100,
-        cwd="/",  # chdb reads only below its working folder
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def _plain(value: Any) -> Any:
-    """A value as both readers' JSON can say it."""
-    match value:
-        case datetime():
-            return value.strftime("%Y-%m-%d %H:%M:%S.%f")
-        case Decimal():
-            return float(value)
-        case float() if value.is_integer():
-            return int(value)  # chdb's JSON has no 7.0
-        case _:
-            return value
-
-
-def _sorted(rows: list[dict[str, Any]]) -> list[str]:
-    return sorted(json.dumps({n: _plain(v) for n, v in row.items()}, sort_keys=True) for row in rows)
-
-
-def test_chinook(tmp_path: Path, real_databases: Path) -> None:
-    """Every table of chinook: as many rows as the source has, and the same cells in both readers."""
+@pytest.mark.parametrize("reader", PROGRAMS)
+def test_chinook(tmp_path: Path, real_databases: Path, reader: str) -> None:
+    """Every table of chinook: as many rows as the source has, and the same cells and types."""
     site = Site(tmp_path)
     site.write('  "*": {mode: overwrite}\n', source=str(real_databases / "chinook.sqlite"))
     results = {result.name: result for result in site.cycle().streams}
     assert {result.state for result in results.values()} == {"ok"}
-    there = _read({name: tmp_path / "lake" / result.into for name, result in results.items()})
-    assert len(there) >= 11
-    for name, result in results.items():
+    asks = {name: Ask(str(tmp_path / "lake" / result.into)) for name, result in results.items()}
+    assert len(asks) == CHINOOK_TABLES
+    assert differences(reader, asks) == []
+    for name, ask in asks.items():
         ((count,),) = sql(real_databases / "chinook.sqlite", f'SELECT count(*) FROM "{name}"')
-        assert len(there[name]) == count, name
-        assert _sorted(there[name]) == _sorted(lake(tmp_path / "lake" / result.into)), name
-
-
-SENSOR_ROWS = 25_325
+        assert delta_rs(ask).num_rows == count, name
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +53,84 @@ def test_sensor_in_batches_of_97(sensor: Path, real_databases: Path) -> None:
     assert sorted(ids) == [number for (number,) in source]
 
 
-def test_sensor_by_another_reader(sensor: Path) -> None:
-    """The other reader, which has the same 25,325 rows, cell by cell."""
-    rows = _read({"sensor": sensor})["sensor"]
-    assert len(rows) == SENSOR_ROWS
-    assert _sorted(rows) == _sorted(lake(sensor))
+@pytest.mark.parametrize("reader", PROGRAMS)
+def test_sensor_by_another_reader(sensor: Path, reader: str) -> None:
+    """The other reader, which has the same 25,325 rows, cell by cell; and those of an earlier version."""
+    asks = {"now": Ask(str(sensor)), "then": Ask(str(sensor), version=100)}
+    assert differences(reader, asks) == []
+    assert [table.num_rows for table in readers.read(reader, list(asks.values()))] == [SENSOR_ROWS, 100 * 97]
+
+
+# --- every table of the torture database ----------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tortured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ask]:
+    """All of them, by modes in turn, changed once."""
+    site = Site(tmp_path_factory.mktemp("tortured"))
+    assigned = torture.in_turn(torture.VARIANTS["wal"].oddities)
+    torture.build(site.database, torture.VARIANTS["wal"], tuple(assigned))
+    site.manifest.write_text(torture.manifest(assigned))
+    site.cycle()
+    torture.change(site.database, assigned)
+    results = {result.name: result for result in site.cycle().streams}
+    return {o.name: Ask(str(site.folder / "lake" / results[o.name].into)) for o in assigned}
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("reader", PROGRAMS)
+def test_the_torture_database(tortured: dict[str, Ask], reader: str) -> None:
+    """Every type, value, key and name, as append, overwrite, merge and mirror wrote them."""
+    assert len(tortured) >= 60
+    assert differences(reader, tortured) == []
+
+
+# --- every recipe ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cooked(tmp_path_factory: pytest.TempPathFactory, real_databases: Path) -> dict[str, Ask]:
+    """The tables of every recipe, and what is to be asked of them.
+
+    As they are after a column came, rows went and others came; as they were before; by their partitions.
+    """
+    asks: dict[str, Ask] = {}
+    for name in names():
+        cook = Cook(tmp_path_factory.mktemp("cook"), name, real_databases / "sensor_readings.db")
+        cook.run()
+        before = {table: (_version(path), delta_rs(Ask(str(path)))) for table, path in cook.tables().items()}
+        assert before, name
+        cook.change()
+        cook.run()
+        for table, path in cook.tables().items():
+            asks[f"{name} {table}"] = Ask(str(path))
+            version, rows = before[table]
+            then = asks[f"{name} {table} before"] = Ask(str(path), version=version)
+            assert cells(delta_rs(then)) == cells(rows)
+            asks |= {f"{name} {table} {where}": Ask(str(path), where=where) for where in _partitions(path)}
+    return asks
+
+
+def _version(table: Path) -> int:
+    return max(int(entry.stem) for entry in (table / "_delta_log").glob("*.json"))
+
+
+def _partitions(table: Path) -> set[str]:
+    """A condition for each partition, by what the log says of its files."""
+    found = set()
+    for entry in (table / "_delta_log").glob("*.json"):
+        for line in entry.read_text().splitlines():
+            values = json.loads(line).get("add", {}).get("partitionValues", {})
+            found |= {f"`{name}` = '{value}'" for name, value in values.items() if value is not None}
+    return found
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("reader", PROGRAMS)
+def test_every_recipe(cooked: dict[str, Ask], reader: str) -> None:
+    """Rows, types, partitions, time travel of what each recipe writes, after columns came and rows went."""
+    recipes = {name.split(" ")[0] for name in cooked}
+    assert recipes == set(names()) >= OF_SENSORS
+    assert sum(" before" in name for name in cooked) >= 20
+    assert {name.split("`")[1] for name in cooked if "`" in name} >= {"day", "month", "_silt_database"}
+    assert differences(reader, cooked) == []

@@ -22,13 +22,6 @@ Assigned = Mapping[Oddity, str]
 """Each oddity with its mode."""
 
 
-def _write(site: Site, assigned: Assigned) -> None:
-    """Each oddity by its name, and a pattern for whatever else is there."""
-    streams = {"*": {"mode": "overwrite"}, **{o.name: o.stream(mode) for o, mode in assigned.items()}}
-    data = {"version": 1, "sources": {"app": "./app.db"}, "targets": {"lake": "./lake"}, "streams": streams}
-    site.manifest.write_text(json.dumps(data, ensure_ascii=False))
-
-
 def _wrong(site: Site, oddity: Oddity, result: Any, mode: str) -> list[str]:
     """What is wrong with a stream after a cycle."""
     said = f"{result.state}: {result.error} ({result.error and result.error.why})"
@@ -75,11 +68,10 @@ HALVES = 2
 def test_every_table_in_one_mode(tmp_path: Path, half: int) -> None:
     """A running silt: rows that were there, then rows that came, changed and went; modes take turns."""
     chosen = VARIANTS["wal"].oddities[half::HALVES]
-    modes = [[mode for mode in MODES if mode in oddity.modes] for oddity in chosen]
-    assigned = {o: able[i % len(able)] for i, (o, able) in enumerate(zip(chosen, modes, strict=True))}
+    assigned = torture.in_turn(chosen)
     site = Site(tmp_path)
     torture.build(site.database, VARIANTS["wal"], chosen)
-    _write(site, assigned)
+    site.manifest.write_text(torture.manifest(assigned))
     with _handles(site) as handles:
         _cycle(site, assigned, handles)
         torture.change(site.database, assigned)
@@ -96,7 +88,7 @@ def test_every_table_in_every_mode(tmp_path: Path, mode: str, kind: str, residen
     site, variant = Site(tmp_path), VARIANTS[kind]
     assigned = dict.fromkeys(variant.oddities, mode)
     torture.build(site.database, variant, variant.oddities)
-    _write(site, assigned)
+    site.manifest.write_text(torture.manifest(assigned))
     with _handles(site) if resident else nullcontext() as handles:
         _cycle(site, assigned, handles)
         torture.change(site.database, assigned)
