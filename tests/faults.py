@@ -102,12 +102,12 @@ def install() -> None:
     """Put the marks around silt's boundaries."""
     from silt import observe, replicate, target
     from silt.observe import compare
-    from silt.replicate import aggregate, append, changes, merge, mirror, overwrite
+    from silt.replicate import aggregate, append, changes, interval, merge, mirror, overwrite
     from silt.target import merger, table
 
     _around(observe, "look", after="planned")
     _around(replicate, "run", after="reported")
-    for module in (aggregate, append, compare, merge, mirror, overwrite):
+    for module in (aggregate, append, compare, interval, merge, mirror, overwrite):
         _reading(module)
     for module in (append, changes, mirror, overwrite):
         _writing(module)

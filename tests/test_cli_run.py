@@ -401,7 +401,8 @@ def test_second_process_is_refused(shop):
     with start("run", "--log-format", "json", cwd=shop) as running:
         assert running.stdout is not None
         assert json.loads(running.stdout.readline())["event"] == "ready"
-        for arguments in (("run", "--once"), ("run",), ("reset", "silt.yaml", "orders", "--yes")):
+        reset = ("reset", "silt.yaml", "orders", "--yes")
+        for arguments in (("run", "--once"), ("run",), reset, (*reset, "--from", "1")):
             done = silt(*arguments, cwd=shop)
             assert done.returncode == 1
             assert str(running.pid) in done.stderr

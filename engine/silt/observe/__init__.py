@@ -16,10 +16,12 @@ from silt.observe.compare import (
     fetched,
     is_due,
     is_ranged,
+    ordered,
     without_key,
 )
 from silt.observe.handles import Handles, Lake, revealed
 from silt.observe.look import (
+    NOTHING,
     Known,
     Look,
     Standing,
@@ -36,6 +38,7 @@ from silt.observe.seen import look, look_again
 
 __all__ = [
     "KEY_BYTES",
+    "NOTHING",
     "ROW_BYTES",
     "Difference",
     "Handles",
@@ -56,6 +59,7 @@ __all__ = [
     "known",
     "look",
     "look_again",
+    "ordered",
     "outlook",
     "places",
     "predicate",

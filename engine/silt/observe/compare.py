@@ -88,7 +88,7 @@ def fetched(part: Part, snapshot: Snapshot, found: Difference) -> pa.Table:
     if found.bounds is None:
         rows = _read(snapshot, replace(part.extract, order=None), None, None, None, names)
     else:
-        rows = _read(snapshot, _ordered(part.extract), *found.bounds, None, names)
+        rows = _read(snapshot, ordered(part.extract), *found.bounds, None, names)
     return rows.filter(_places(rows.select(names), found.missing.select(names)).is_valid())
 
 
@@ -137,13 +137,13 @@ def _ranges(
         whole = replace(extract, order=None)
         yield _read(snapshot, whole, None, None, None, names), None, True
         return
-    ordered = _ordered(extract)
-    high = ev.last_key(snapshot.first, ordered)
+    by_key = ordered(extract)
+    high = ev.last_key(snapshot.first, by_key)
     lo: Key | None = None
     before: Key | None = None
     while True:
-        window = ev.window(snapshot, ordered, lo, high, max_rows=rows)
-        read = _read(snapshot, ordered, window.lo, window.hi, window.rows, names)
+        window = ev.window(snapshot, by_key, lo, high, max_rows=rows)
+        read = _read(snapshot, by_key, window.lo, window.hi, window.rows, names)
         if read.num_rows or window.last:
             if before is not None and read.num_rows and not _key_at(read, names, 0) > before:
                 raise _disordered(part)
@@ -174,8 +174,8 @@ def _sorts_alike(field: Field, extract: Extract, encoding: str) -> bool:
     return kind != "boolean"
 
 
-def _ordered(extract: Extract) -> Extract:
-    """By its key."""
+def ordered(extract: Extract) -> Extract:
+    """The extract in the order of its key."""
     table, alone = extract.table, extract.key[0] if len(extract.key) == 1 else None
     is_rowid = alone is not None and alone == (table.rowid_alias or table.rowid)
     return replace(extract, order=Order(kind="rowid" if is_rowid else "columns", cursor=extract.key))

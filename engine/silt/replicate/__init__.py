@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from silt.replicate.interval import Again, check_interval, read_again
 from silt.replicate.reset import reset
 from silt.replicate.run import run
 
-__all__ = ["reset", "run"]
+__all__ = ["Again", "check_interval", "read_again", "reset", "run"]

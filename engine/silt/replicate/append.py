@@ -128,7 +128,7 @@ class AppendCycle(Cycle):
         """What to read, at most `batch.max_rows` rows and about `batch.max_bytes`."""
         sizes = self._handles.row_bytes
         if part.app not in sizes and snapshot.first.size() > self._stream.batch.max_bytes:
-            sizes[part.app] = self._sampled(part, snapshot)
+            sizes[part.app] = self._sampled(part, snapshot, self._first_rows(part, snapshot))
         return self._look(part, snapshot, goal, self._most_rows(part))
 
     def _most_rows(self, part: Part) -> int:
@@ -136,10 +136,9 @@ class AppendCycle(Cycle):
         each = self._handles.row_bytes.get(part.app)
         return batch.max_rows if each is None else max(1, min(batch.max_rows, batch.max_bytes // each))
 
-    def _sampled(self, part: Part, snapshot: Snapshot) -> int:
-        """Arrow bytes of a row, by the first rows past the position; at least 1."""
+    def _sampled(self, part: Part, snapshot: Snapshot, first: ev.Window) -> int:
+        """Arrow bytes of a row, by the rows of `first`; at least 1."""
         rows = size = 0
-        first = self._first_rows(part, snapshot)
         with closing(stream(snapshot, part.extract, first.lo, first.hi, None)) as batches:
             for batch in batches if first.rows else ():
                 rows += batch.num_rows

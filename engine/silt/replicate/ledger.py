@@ -152,7 +152,7 @@ class Ledger:
         """Whether the slice's rows are this part's alone: only then may rows be compared with it."""
         plan = self._table_plan
         return not (plan.shared or plan.pooled) and all(
-            p is part or p.slice != part.slice for p in plan.parts
+            p.app == part.app or p.slice != part.slice for p in plan.parts
         )
 
     # --- what others did ---

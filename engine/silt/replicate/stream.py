@@ -43,7 +43,8 @@ _CYCLES: Mapping[Mode, type[Cycle]] = {
 class StreamCycle:
     """Carries out one `StreamPlan`; never raises for what belongs to the stream alone.
 
-    `begun` is the round that it goes on with: what its turns visited is not visited again.
+    `begun` is the round that it goes on with: what its turns visited is not visited again.  `cycle` makes
+    another pass over a table than the mode's own.
     """
 
     def __init__(
@@ -55,12 +56,14 @@ class StreamCycle:
         stop: Stopping,
         clock: Callable[[], float] = time.time,
         begun: Round | None = None,
+        cycle: Callable[..., Cycle] | None = None,
     ) -> None:
         self._plan = plan
         self._handles = handles
         self._listen = listen
         self._stop = stop
         self._clock = clock
+        self._made = cycle
         self._tally = Tally(round=begun or Round())
         self._positions: dict[str, list[object]] = {}
         self._version: int | None = None
@@ -159,9 +162,9 @@ class StreamCycle:
 
     def _cycle(self, parts: tuple[Part, ...], ledger: Ledger) -> None:
         stream = self._plan.stream
-        kind: type[Cycle] = _CYCLES[stream.mode]
-        kind = kind if stream.aggregate is None else AggregateCycle
-        kind(
+        own = _CYCLES[stream.mode] if stream.aggregate is None else AggregateCycle
+        made: Callable[..., Cycle] = own if self._made is None else self._made
+        made(
             self._plan,
             parts,
             ledger,

@@ -103,6 +103,21 @@ def _also(streams: Sequence[StreamResult]) -> str:
     return f"; {words}" if words else ""
 
 
+def again(result: StreamResult, read: int, *, width: int = 100) -> list[str]:
+    """How reading rows again ended: `  readings: 1,000 rows read again, 12 written, v31`, and its notes."""
+    written = (
+        f"{result.rows:,} written, v{result.version}" if result.batches else "all are in the lake as they are"
+    )
+    stopped = "; stopped before the end: the same again goes on" if result.stopped else ""
+    written = written if read else "none lies in it"
+    noun = "row" if read == 1 else "rows"
+    lines = paragraph(
+        f"{result.name}: {read:,} {noun} read again, {written}{stopped}", width=width, first="  "
+    )
+    notes = (*result.notes, *(("nothing to read yet",) if result.state == "waiting" else ()))
+    return lines + [line for note in notes for line in paragraph(note, width=width, first="  ")]
+
+
 def data(result: RunResult) -> dict[str, object]:
     """`{"streams": [{"name", "table", "into", "rows", ...}], "ok"}` of DESIGN 10, notes and hints added."""
     return {

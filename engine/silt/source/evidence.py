@@ -168,6 +168,11 @@ def _example(connection: Connection, ask: Questions) -> Value:
     return rows[0][0] if rows else None
 
 
+def first_value(connection: Connection, extract: Extract) -> Value:
+    """A value of the cursor's first column; None where there is none."""
+    return _example(connection, questions(extract))
+
+
 def _strangers(
     connection: Connection, ask: Questions, example: Value, pinned: Value, shape: TextShape | None
 ) -> Iterator[tuple[str, list[tuple[str]]]]:
