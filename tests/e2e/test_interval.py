@@ -226,6 +226,68 @@ def test_a_composite_text_key(site: Site) -> None:
     assert sorted(r["k"] for r in site.lake("t") if r["v"] == "new") == ["b", "b", "c", "c"]
 
 
+def test_a_row_that_moves_to_another_partition(site: Site) -> None:
+    """Partitioned by what changed: the row goes from one to the other."""
+    filled(site, 'columns: {p: {expr: "v"}}, partition_by: [p]')
+    site.sql("update t set v = 'moved' where id in (3, 4)")
+    assert came(again(site, "1", "5")) == ("ok", 5, 2, 1)
+    assert Counter(row["id"] for row in site.lake("t")) == Counter(range(1, 41))
+    assert {row["p"] for row in site.lake("t") if row["id"] in (3, 4)} == {"moved"}
+
+
+def test_rows_of_a_query(site: Site) -> None:
+    """By the cursor that it declares."""
+    site.sql(TABLE, ("insert into t values (?, ?, ?, ?)", ROWS))
+    site.write('  t: {query: "select id, v from t", cursor: id}\n')
+    assert site.one().rows == 40
+    site.sql("update t set v = 'new' where id in (3, 4)")
+    assert came(again(site, "1", "5")) == ("ok", 5, 2, 1)
+    assert site.one().rows == 0
+
+
+def test_a_day_of_a_count(site: Site) -> None:
+    """Milliseconds in the source: a day names them, and so does the number itself."""
+    counted = [(i, 1767225600000 + i * 3_600_000) for i in range(1, 101)]
+    site.sql(
+        "create table t(id integer primary key, at integer, v text)",
+        ("insert into t(id, at) values (?, ?)", counted),
+    )
+    site.write("  t: {cursor: at, columns: {at: {type: timestamp, format: epoch_ms}}}\n")
+    assert site.one().rows == 100
+    site.sql("update t set v = 'new' where id between 20 and 50")
+    assert came(again(site, "2026-01-02", "2026-01-02")) == ("ok", 24, 24, 1)
+    assert came(again(site, "1767312000000", "1767312000000")) == ("ok", 1, 0, 0)
+
+
+def test_a_mark_of_a_merge_goes_with_the_row_that_returned(site: Site) -> None:
+    """It is in the source again, below the position; a row that moved past it is the next cycle's."""
+    filled(site, "mode: merge, cursor: at, deletes: soft")
+    site.sql("delete from t where id = 7")
+    site.one()
+    assert [row["id"] for row in site.lake("t") if row["_deleted_at"]] == [7]
+    site.sql(
+        "insert into t values (7, '2026-01-02T07:00:00', 'back', 's')",
+        "update t set at = '2026-02-01T00:00:00', v = 'moved' where id = 8",
+    )
+    assert came(again(site, "2026-01-02", "2026-01-02")) == ("ok", 3, 1, 1)
+    assert [row["id"] for row in site.lake("t") if row["_deleted_at"]] == []
+    assert site.one().rows == 1
+    assert Counter(row["id"] for row in site.lake("t")) == Counter(range(1, 41))
+
+
+def test_a_key_that_the_lake_cuts_off(site: Site) -> None:
+    """Nanoseconds: two rows may have one key there."""
+    values = [(1767225600000000000 + i,) for i in range(5)]
+    site.sql(
+        "create table t(ts integer primary key, v text) without rowid",
+        ("insert into t(ts) values (?)", values),
+    )
+    site.write("  t: {cursor: ts, columns: {ts: {type: timestamp, format: epoch_ns}}}\n")
+    assert site.one().rows == 5
+    why = "two of them may have one key there: ts: nanoseconds are cut to microseconds"
+    assert refusal(site, "2026-01-01", None)[1] == why
+
+
 # --- where nothing tells rows apart ---------------------------------------------------------------
 
 
