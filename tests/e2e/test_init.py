@@ -49,7 +49,7 @@ REAL = {
     "chinook.sqlite": "11 tables, 1 append, 10 mirror",
     "home_assistant_2024_3.db": "12 tables, 1 append, 11 mirror",
     "sensor_readings.db": "1 table, 1 append",
-    "proj.db": "37 tables, 37 overwrite",
+    "proj.db": "37 tables, 5 mirror, 32 overwrite",
 }
 
 
