@@ -123,6 +123,8 @@ class _Real:
         self.columns = [column for column, _, hidden, _ in found if not hidden]
         alias = len(self.key) == 1 and any(pk and kind.upper() == "INTEGER" for _, pk, _, kind in found)
         self.order = self.key if self.without_rowid or alias else ["rowid"]
+        nulls = " OR ".join(f"{quoted(column)} IS NULL" for column in self.key) or "0"
+        ((self.keyless,),) = sql(database, f"SELECT count(*) FROM {self.table} WHERE {nulls}")
 
     def stream(self, mode: str) -> dict[str, Any]:
         """Its stream: by the rowid, or the primary key where it has none; merge and mirror by that key."""
@@ -215,6 +217,9 @@ def _same_as_real(site: Site, tables: list[_Real], mode: str) -> None:
         result = results[table.name]
         if mode == "merge" and not table.key:
             assert result.state == "disabled"
+            continue
+        if mode in ("merge", "mirror") and table.keyless:  # SQLite lets a primary key be NULL
+            assert "rows of usage have NULL in the primary key" in result.error.what
             continue
         assert result.state == "ok", f"{table.name}: {result.error}"
         problems += [
