@@ -79,6 +79,7 @@ class Follower:
     mode: str
     max_rows: int
     columns: dict[str, str]
+    required: set[str] = field(default_factory=set)
     handles: Any = None
     tick: int = 1
     serials: int = 0
@@ -109,7 +110,7 @@ class Follower:
         """A new row; or, where one of its key is there, its new values."""
         self.serials += 1
         self.revs += 1
-        values = dict(zip(self.columns, row, strict=False))
+        values = self._values(row)
         keys = dict(zip(self.key.names, self.key.values(self.serials), strict=False))
         if upsert and (old := self.sql(f"SELECT {', '.join(self.key.names)} FROM t ORDER BY rev LIMIT 1")):
             keys = dict(zip(self.key.names, old[0], strict=True))
@@ -123,10 +124,15 @@ class Follower:
     def update(self, serial: int, row: Iterable[Any]) -> None:
         """New values for a row."""
         self.revs += 1
-        given = {"rev": self.revs, "at": self.tick, **dict(zip(self.columns, row, strict=False))}
+        given = {"rev": self.revs, "at": self.tick, **self._values(row)}
         marks, bound = marked(given.values())
         sets = ", ".join(f"{quoted(n)} = {mark}" for n, mark in zip(given, marks, strict=True))
         self.sql((f"UPDATE t SET {sets} WHERE {key_of(serial)}", bound))
+
+    def _values(self, row: Iterable[Any]) -> dict[str, Any]:
+        """`row` by its columns; one that takes no NULL has 0 for it."""
+        values = dict(zip(self.columns, row, strict=False))
+        return {n: 0 if value is None and n in self.required else value for n, value in values.items()}
 
     def alive(self) -> list[int]:
         """The rows that are there, by age."""
@@ -138,6 +144,7 @@ class Follower:
         name = f"{name}{self.named}"
         self.sql(f"ALTER TABLE t ADD COLUMN {quoted(name)} {declared}{default}")
         self.columns[name] = declared
+        self.required |= {name} if "NOT NULL" in default else set()
 
     def drop(self, name: str) -> None:
         """A column goes."""
@@ -150,6 +157,7 @@ class Follower:
         to = f"{to}{self.named}"
         self.sql(f"ALTER TABLE t RENAME COLUMN {quoted(name)} TO {quoted(to)}")
         self.columns = {to if n == name else n: declared for n, declared in self.columns.items()}
+        self.required = {to if n == name else n for n in self.required}
 
     # --- what silt does ---------------------------------------------------------------------------
 
