@@ -31,7 +31,7 @@ from kit import Site, Sqlite
 from machine import KEYS, MODES, Follower
 
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
-EXAMPLES = int(os.environ.get("SILT_MACHINES", "300" if NIGHTLY else "20"))
+EXAMPLES = int(os.environ.get("SILT_MACHINES", "300" if NIGHTLY else "12"))
 STEPS = 40 if NIGHTLY else 14
 PLACES = (
     "planned",
