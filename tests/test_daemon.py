@@ -260,6 +260,7 @@ def test_who_took_the_lock_of_a_removed_state_folder_keeps_it(manifest):
             until(lambda: [line for line in lines if "being run by process" in line.text])
             state.status_path.unlink()
             until(state.status_path.exists)
+        until(lambda: rival.holder() is None and state.holder() is not None)  # it has it again
         said = [line for line in lines if "being run by process" in line.text]
     assert [line.level for line in said] == ["warning"]
 

@@ -44,12 +44,28 @@ def test_edits_that_come_while_one_is_read_are_one():
     scout.reload(1.0, asked=False)
     until(lambda: work.begun == [1.0])
     for number in range(2, 50):
-        scout.reload(float(number), asked=number == 20)
+        scout.reload(float(number), asked=False)
     work.go.set()
     until(lambda: len(found) == 2)
     assert scout.close(5)
     assert work.begun == [1.0, 2.0]  # the first of them is as old as the wait was long
-    assert [each.asked for each in found] == [False, True]  # somebody waits for this one's receipt
+    assert [each.asked for each in found] == [False, False]
+
+
+def test_who_asks_for_a_reload_among_edits_knows_its_receipt():
+    """It began no earlier than the last of those who wait for it asked."""
+    work, found = Work(), []
+    scout = Scout(work, found.append)
+    scout.follow(running())
+    scout.start()
+    scout.reload(1.0, asked=False)
+    until(lambda: work.begun == [1.0])
+    for number, asked in ((2.0, False), (3.0, True), (4.0, True), (5.0, False)):
+        scout.reload(number, asked=asked)
+    work.go.set()
+    until(lambda: len(found) == 2)
+    assert scout.close(5)
+    assert [(each.began, each.asked) for each in found] == [(1.0, False), (4.0, True)]
 
 
 def test_the_end_comes_before_edits_that_wait():

@@ -143,3 +143,27 @@ def test_ends_the_wrong_way_round() -> None:
     """Nothing lies between them."""
     with pytest.raises(UserError, match="--from 9 lies past --to 3"):
         edges(Interval(start="9", end="3"), Column(name="id", example=1))
+
+
+@pytest.mark.parametrize(
+    ("form", "example", "bounds", "edges_"),
+    [
+        ("epoch_ns", 1769860800000000000, ("0001-01-01", "2999-12-31"), (-math.inf, math.inf)),
+        ("apple_ns", 791553600000000000, ("1600-01-01", "2400-01-01"), (-math.inf, math.inf)),
+        ("epoch_ns", 1, (None, "9999-12-31T23:59:59.999999"), (None, math.inf)),
+        (
+            "epoch_s",
+            1769860800.5,
+            ("2026-01-31T12:00:00.25", "2026-01-31T12:00:00.75"),
+            (1769860800.25, 1769860800.75),
+        ),
+        ("epoch_ms", 1.5, ("2026-01-31T12:00:00.0005", None), (1769860800000.5, None)),
+        ("epoch_s", 1769860800, ("2026-01-31T12:00:00", "2026-01-31T12:00:00"), (1769860800, 1769860800)),
+    ],
+)
+def test_moments_are_counted_to_their_fraction_and_beyond_what_is_counted(form, example, bounds, edges_):
+    """A row between two fractions of a second is in the interval, one before is not; far off is no bound."""
+    assert (
+        edges(Interval(start=bounds[0], end=bounds[1]), Column(name="at", example=example, form=form))
+        == edges_
+    )

@@ -169,13 +169,13 @@ class StateDir:
         return self._lock
 
     @property
-    def is_lost(self) -> bool:
-        """Whether the status that was written, or the lock's file, is there no more."""
-        return not self.status_path.exists() or (self._lock is not None and self._lock.is_lost)
+    def is_there(self) -> bool:
+        """Whether the status that was written is there; so too where nothing tells."""
+        return _identity(self.status_path) != ()
 
     def renew_lock(self) -> str:
         """Take the lock anew where its file was removed; a warning where that cannot be, else empty."""
-        return self._lock.renew() if self._lock is not None and self._lock.is_lost else ""
+        return self._lock.renew() if self._lock is not None else ""
 
     @contextlib.contextmanager
     def table_lock(self, uri: str) -> Iterator[bool]:
@@ -321,10 +321,12 @@ class Lock:
     def __init__(self, state: StateDir, manifest_path: str) -> None:
         self._state = state
         self._descriptor: int | None = None
+        self._is_wanted = False
         self._manifest = manifest_path
         self.warning = ""
 
     def __enter__(self) -> Self:
+        self._is_wanted = True
         try:
             self._state.folder.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(self._state.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -341,33 +343,42 @@ class Lock:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._is_wanted = False
+        self._close()
+
+    def renew(self) -> str:
+        """Take it anew where its file is gone, or could not be made; a warning where that cannot be yet.
+
+        Who took it meanwhile keeps it as long as he runs, and the table's own fence is between the two.
+        """
+        if not self._is_wanted or self._is_ours():
+            return ""
+        try:
+            self._state.folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self._state.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            return unwritable(self._state.folder, error)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in _TAKEN:
+                refused = _refused(self._state, _read_holder(descriptor))
+                os.close(descriptor)
+                return str(refused)
+        self._sign(descriptor)
+        self._close()
+        self._descriptor = descriptor
+        return ""
+
+    def _is_ours(self) -> bool:
+        """Whether the file that is locked is the one under the lock's name; so too where nothing tells."""
+        there = _identity(self._state.lock_path)
+        return self._descriptor is not None and there in (None, _identity(self._descriptor))
+
+    def _close(self) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether its file was removed: then nobody else is refused."""
-        if self._descriptor is None:
-            return False
-        ours = os.fstat(self._descriptor)
-        try:
-            there = self._state.lock_path.stat()
-        except OSError:
-            return True
-        return (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino)
-
-    def renew(self) -> str:
-        """Take it anew, on a file of the same name; a warning where that cannot be, else empty.
-
-        Who took it meanwhile keeps it, and the table's own fence is between the two.
-        """
-        self.__exit__(None, None, None)
-        try:
-            self.__enter__()
-        except AlreadyRunning as error:
-            return str(error)
-        return self.warning
 
     def _take(self, descriptor: int) -> None:
         for _ in _tries(_PATIENCE):
@@ -388,6 +399,17 @@ class Lock:
         with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, text.encode(), 0)
+
+
+def _identity(file: Path | int) -> tuple[int, ...] | None:
+    """Which file it is; () where there is none, None where nothing tells (a network file system's moods)."""
+    try:
+        found = os.stat(file)  # noqa: PTH116 -- or a descriptor
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino)
 
 
 def _moments(path: Path) -> dict[str, float]:

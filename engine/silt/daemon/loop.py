@@ -80,7 +80,7 @@ class Daemon:
         self._started = time.time()
         self._written = -math.inf
         self._ahead = time.time() - time.monotonic()
-        self._warned = self._blind = ""
+        self._warned = self._unlocked = self._blind = ""
         self._is_ready = self.is_quiet = False
         self._systemd = Notify()
         self.reloaded: Callable[[Receipt], None] = lambda _: None
@@ -383,22 +383,21 @@ class Daemon:
         self._roster.keep()
         self._roster.release()
         self._status = self._current(stopped=stopped)
-        lost = self._told is not None and self._state.is_lost
-        known = self._told is not None and replace(self._told, written=self._status.written) == self._status
-        if known and not lost:
+        self._unlocked = self._caution(self._state.renew_lock(), self._unlocked)
+        lost = self._told is not None and not self._state.is_there
+        if lost:  # somebody removed `state_dir`: what it held shall be there again
+            self._keep_good()
+            self._state.keep_ran({})
+        elif self._told is not None and replace(self._told, written=self._status.written) == self._status:
             return
-        warning = self._kept_again() if lost else ""
         self._told = self._status
-        warning = self._state.write(self._status) or warning
-        if warning and warning != self._warned:
-            self._emit(Line(kind="note", text=warning, level="warning"))
-        self._warned = warning
+        self._warned = self._caution(self._state.write(self._status), self._warned)
 
-    def _kept_again(self) -> str:
-        """Where somebody removed `state_dir`, what it held is there again; a warning where it cannot be."""
-        self._keep_good()
-        self._state.keep_ran({})
-        return self._state.renew_lock()
+    def _caution(self, warning: str, before: str) -> str:
+        """Say a warning, once as long as it lasts; gives it back, to be the one before."""
+        if warning not in ("", before, self._warned, self._unlocked):
+            self._emit(Line(kind="note", text=warning, level="warning"))
+        return warning
 
 
 def carried_out(work: Work, job: Job, stop: Turn, *, again: bool) -> Report:

@@ -84,5 +84,11 @@ class Scout:
         with suppress(queue.Empty):
             while request is not None:
                 later = self._asked.get_nowait()
-                request = later and (min(request[0], later[0]), request[1] or later[1])
+                request = later and _one(request, later)
         return request
+
+
+def _one(first: tuple[float, bool], later: tuple[float, bool]) -> tuple[float, bool]:
+    """As old as the first edit; where somebody asked, he knows his receipt by the moment that he did."""
+    asked = [moment for moment, is_asked in (first, later) if is_asked]
+    return (max(asked), True) if asked else (min(first[0], later[0]), False)

@@ -20,6 +20,7 @@ _INTEGER: Final = re.compile(r"[+-]?[0-9]+")
 _NUMBER: Final = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _BLOB: Final = re.compile(r"[xX]'((?:[0-9a-fA-F]{2})*)'")
 _TICK: Final = timedelta(microseconds=1)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST: Final = datetime.max.replace(tzinfo=UTC)
 
 
@@ -56,11 +57,16 @@ def edges(interval: Interval, column: Column) -> tuple[Value, Value]:
     """
     low = None if interval.start is None else _edge(interval.start, column, "--from", last=False)
     high = None if interval.end is None else _edge(interval.end, column, "--to", last=True)
-    if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
+    if _lies_past(low, high):
         raise UserError(
             f"--from {interval.start} lies past --to {interval.end}", hint="the smaller one is --from"
         )
     return low, high
+
+
+def _lies_past(low: Value, high: Value) -> bool:
+    """Whether nothing can lie between; texts may be of another order than ours."""
+    return isinstance(low, int | float) and isinstance(high, int | float) and low > high
 
 
 def _edge(text: str, column: Column, option: str, *, last: bool) -> Value:
@@ -128,16 +134,35 @@ def _next_day(text: str, column: Column) -> datetime | None:
 def _counted(text: str, moment: datetime, column: Column, *, last: bool) -> Value:
     """A moment as the column counts it; of a day's end the greatest number before the next one."""
     form = column.form or ""
-    if last and not _is_day(text) and types.is_cut(form):  # to the end of the microsecond
-        return int(types.spell(moment + _TICK, form)) - 1  # type: ignore[arg-type]  # it counts
-    if not (last and _is_day(text)):
-        return types.spell(moment, form)
-    following = _next_day(text, column)
-    if following is None:
-        return math.inf
-    number = types.spell(following, form)
+    if not last:
+        return _count(moment, form)
+    if _is_day(text):
+        following = _next_day(text, column)
+    elif types.is_cut(form):  # to the end of the microsecond
+        following = None if moment >= _LAST else moment + _TICK
+    else:
+        return _count(moment, form)
+    return math.inf if following is None else _before(_count(following, form))
+
+
+def _before(number: float) -> float:
+    """The greatest number below; of what is infinite, itself."""
+    if math.isinf(number):
+        return number
     whole = isinstance(number, int) and abs(number) >= EXACT
-    return int(number) - 1 if whole else math.nextafter(float(number), -math.inf)  # type: ignore[arg-type]
+    return number - 1 if whole else math.nextafter(float(number), -math.inf)
+
+
+def _count(moment: datetime, form: str) -> float:
+    """A moment as a format counts it, its fraction too; beyond what SQLite's integers hold, infinite."""
+    if types.base_format(form) == "julian":
+        return float(types.spell(moment, form))  # type: ignore[arg-type]  # it counts
+    since, unit = types.epoch(form)
+    passed = (moment - _EPOCH - timedelta(seconds=since)) // _TICK * unit
+    if abs(passed) >= 2**63 * 1_000_000:
+        return math.copysign(math.inf, passed)
+    number, fraction = divmod(passed, 1_000_000)
+    return passed / 1_000_000 if fraction else number
 
 
 def _spelt(text: str, moment: datetime, form: str, timezone: str | None, *, last: bool) -> Value:
