@@ -415,6 +415,7 @@ def test_real_databases_replicate_whole(real_databases: Path, tmp_path: Path, na
         assert "`mode: overwrite` needs no cursor" in streams[table]["hint"]
 
 
+@pytest.mark.nightly
 def test_proj_replicates_whole(tmp_path: Path) -> None:
     """37 tables, 28 of them WITHOUT ROWID, with composite keys and INTEGER_OR_TEXT: equal cell by cell."""
     shutil.copyfile(proj(), tmp_path / "app.db")
