@@ -35,12 +35,18 @@ def running() -> Running:
     return Running(manifest=made, streams=())
 
 
-def test_edits_that_come_while_one_is_read_are_one():
-    """A file saved again and again is read as often as reading takes, not as often as it was saved."""
+def started() -> tuple[Scout, Work, list[Prepared]]:
+    """A scout at work, what it has read, and what it found."""
     work, found = Work(), []
     scout = Scout(work, found.append)
     scout.follow(running())
     scout.start()
+    return scout, work, found
+
+
+def test_edits_that_come_while_one_is_read_are_one():
+    """A file saved again and again is read as often as reading takes, not as often as it was saved."""
+    scout, work, found = started()
     scout.reload(1.0, asked=False)
     until(lambda: work.begun == [1.0])
     for number in range(2, 50):
@@ -54,10 +60,7 @@ def test_edits_that_come_while_one_is_read_are_one():
 
 def test_who_asks_for_a_reload_among_edits_knows_its_receipt():
     """It began no earlier than the last of those who wait for it asked."""
-    work, found = Work(), []
-    scout = Scout(work, found.append)
-    scout.follow(running())
-    scout.start()
+    scout, work, found = started()
     scout.reload(1.0, asked=False)
     until(lambda: work.begun == [1.0])
     for number, asked in ((2.0, False), (3.0, True), (4.0, True), (5.0, False)):
@@ -70,10 +73,7 @@ def test_who_asks_for_a_reload_among_edits_knows_its_receipt():
 
 def test_the_end_comes_before_edits_that_wait():
     """A daemon that ends reads no more manifests."""
-    work, found = Work(), []
-    scout = Scout(work, found.append)
-    scout.follow(running())
-    scout.start()
+    scout, work, found = started()
     scout.reload(1.0, asked=True)
     until(lambda: work.begun == [1.0])
     for number in range(2, 9):

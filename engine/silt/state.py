@@ -328,8 +328,7 @@ class Lock:
     def __enter__(self) -> Self:
         self._is_wanted = True
         try:
-            self._state.folder.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(self._state.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._descriptor = self._opened()
         except OSError as error:
             self.warning = unwritable(self._state.folder, error)
             return self
@@ -354,8 +353,7 @@ class Lock:
         if not self._is_wanted or self._is_ours():
             return ""
         try:
-            self._state.folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._state.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            descriptor = self._opened()
         except OSError as error:
             return unwritable(self._state.folder, error)
         try:
@@ -369,6 +367,10 @@ class Lock:
         self._close()
         self._descriptor = descriptor
         return ""
+
+    def _opened(self) -> int:
+        self._state.folder.mkdir(parents=True, exist_ok=True)
+        return os.open(self._state.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
     def _is_ours(self) -> bool:
         """Whether the file that is locked is the one under the lock's name; so too where nothing tells."""

@@ -18,6 +18,7 @@ from clirun import environment
 from faults import Nursery
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from oracle import rescued as value
 from outcome import held
 
 from silt.replicate.model import Committed
@@ -42,22 +43,6 @@ def told(row: dict[str, Any]) -> dict[str, Any]:
     """What `_rescued_data` says of the row's columns."""
     text = row.get(RESCUED)
     return json.loads(text)["columns"] if text is not None else {}
-
-
-def value(entry: dict[str, Any]) -> Any:
-    """A rescued value as stdlib sqlite3 shows it; bytes that are no UTF-8 as surrogates."""
-    text = entry["value"]
-    match entry["class"]:
-        case "integer":
-            return int(text)
-        case "real":
-            return float(text)
-        case "blob":
-            return bytes.fromhex(text[2:-1])
-        case _ if entry.get("utf8") is False:
-            return bytes.fromhex(text[2:-1]).decode("utf-8", "surrogateescape")
-        case _:
-            return text
 
 
 def rescued(site: kit.Site, into: str = "t") -> dict[int, Any]:

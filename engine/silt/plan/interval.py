@@ -57,16 +57,11 @@ def edges(interval: Interval, column: Column) -> tuple[Value, Value]:
     """
     low = None if interval.start is None else _edge(interval.start, column, "--from", last=False)
     high = None if interval.end is None else _edge(interval.end, column, "--to", last=True)
-    if _lies_past(low, high):
+    if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
         raise UserError(
             f"--from {interval.start} lies past --to {interval.end}", hint="the smaller one is --from"
         )
     return low, high
-
-
-def _lies_past(low: Value, high: Value) -> bool:
-    """Whether nothing can lie between; texts may be of another order than ours."""
-    return isinstance(low, int | float) and isinstance(high, int | float) and low > high
 
 
 def _edge(text: str, column: Column, option: str, *, last: bool) -> Value:

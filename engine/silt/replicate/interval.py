@@ -24,7 +24,6 @@ from silt.observe import (
     check_slice,
     examine,
     ordered,
-    without_key,
 )
 from silt.plan import interval as edges_of
 from silt.plan.interval import Interval
@@ -34,6 +33,7 @@ from silt.plan.verdict import GoOn, Hold, ReRead, Wait
 from silt.position import advanced, parse_app
 from silt.replicate.append import AppendCycle
 from silt.replicate.ledger import Draft, Txns, now_ms
+from silt.replicate.merge import keyed
 from silt.replicate.model import Listener, Stopping, StreamResult
 from silt.replicate.stream import StreamCycle
 from silt.replicate.upsert import span, upsert
@@ -154,13 +154,9 @@ class IntervalCycle(AppendCycle):
 
     def _rows(self, part: Part, snapshot: Snapshot, window: ev.Window) -> list[pa.RecordBatch]:
         """In memory.  Raises `UserError` for a row without a key."""
-        names = part.extract.key_fields if self._keyed else ()
-        rows = stream(snapshot, part.extract, window.lo, window.hi, window.rows)
-        with closing(rows):
-            read = list(self._reported(part, rows, window.rows))
-        if any(b.column(b.schema.get_field_index(name)).null_count for b in read for name in names):
-            raise without_key(part, ev.count_without_key(snapshot.first, part.extract))
-        return read
+        with closing(stream(snapshot, part.extract, window.lo, window.hi, window.rows)) as batches:
+            read = self._reported(part, batches, window.rows)
+            return list(keyed(part, snapshot, read) if self._keyed else read)
 
     def _again(self, part: Part, standing: Standing, window: ev.Window) -> Draft:
         """The position as it is, by a batch of its own."""

@@ -114,7 +114,7 @@ class MergeCycle(ChangingCycle, AppendCycle):
 
     def _batches(self, part: Part, snapshot: Snapshot, look: Look) -> Generator[pa.RecordBatch, None, None]:
         with closing(super()._batches(part, snapshot, look)) as batches:
-            yield from _keyed(part, snapshot, batches)
+            yield from keyed(part, snapshot, batches)
 
     def _lacking(self, part: Part, snapshot: Snapshot, look: Look) -> list[pa.RecordBatch]:
         """Rows of the lookback, to be written again."""
@@ -122,7 +122,7 @@ class MergeCycle(ChangingCycle, AppendCycle):
         for again in look.again:
             window = again.window
             with closing(stream(snapshot, part.extract, window.lo, window.hi, window.rows)) as batches:
-                read += _keyed(part, snapshot, batches)
+                read += keyed(part, snapshot, batches)
         return read
 
     def _write(
@@ -144,7 +144,7 @@ class MergeCycle(ChangingCycle, AppendCycle):
         return 0
 
 
-def _keyed(part: Part, snapshot: Snapshot, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def keyed(part: Part, snapshot: Snapshot, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """`batches`.  Raises `UserError` for a row without a key."""
     names = part.extract.key_fields
     for batch in batches:

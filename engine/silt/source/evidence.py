@@ -23,7 +23,7 @@ from silt.source.clone import sequence
 from silt.source.digest import Digest
 from silt.source.open import Snapshot, identity, machine_id
 from silt.source.questions import SLOTS, Questions, given, questions, slots
-from silt.source.read import stream
+from silt.source.read import stream, whole
 from silt.source.statement import key_column, nullable, relation, written
 
 if TYPE_CHECKING:
@@ -417,8 +417,8 @@ def _cut(snapshot: Snapshot, ask: Questions, lo: Key | None, high: Key, max_rows
     """The key of row `max_rows` past `lo`; None when `high` comes first."""
     passed = 0
     if ask.order.kind == "rowid":
-        least = _whole(lo[0]) if lo else _before_first(snapshot.first, ask)
-        if _whole(high[0]) - least <= max_rows:
+        least = whole(lo) if lo else _before_first(snapshot.first, ask)
+        if whole(high) - least <= max_rows:
             return None
         # so many ids lie up to there, and mostly all are taken: two readers count sooner than one walks
         end = (least + max_rows,)
@@ -436,12 +436,6 @@ def _before_first(connection: Connection, ask: Questions) -> int:
     """The rowid before the least one."""
     least, _ = _rowid_bounds(connection, ask)
     return 0 if least is None else least - 1
-
-
-def _whole(value: Value) -> int:
-    if not isinstance(value, int):
-        raise TypeError(f"a rowid is an integer, not {value!r}")
-    return value
 
 
 def _scanned(snapshot: Snapshot, ask: Questions, lo: Key | None, hi: Key) -> int:
@@ -465,7 +459,7 @@ def _middle(connection: Connection, ask: Questions, lo: Key | None, hi: Key) -> 
     """The rowid half way from `lo` to `hi`; None where that is no way to halve the work, or it is little."""
     if ask.order.kind != "rowid":
         return None
-    low, high = _whole(lo[0]) if lo else _before_first(connection, ask), _whole(hi[0])
+    low, high = whole(lo) if lo else _before_first(connection, ask), whole(hi)
     return (low + (high - low) // 2,) if high - low > _WORTH_TWO else None
 
 

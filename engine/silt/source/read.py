@@ -30,7 +30,7 @@ from silt.source.recipe import Recipe, Slot, arrow_of, key_bounds, predicate, re
 from silt.source.rescue import Rescue, storage_class
 from silt.source.statement import key_column, relation, rowid, written
 
-__all__ = ["predicate", "schema", "stream"]
+__all__ = ["predicate", "schema", "stream", "whole"]
 
 BATCH_BYTES: Final = 4 * 1024 * 1024
 QUEUE_BYTES: Final = 8 * 1024 * 1024
@@ -199,7 +199,7 @@ def _bounds(
         and lo is not None
         and hi is not None
     ):
-        return (_whole(lo) + 1, _whole(hi)) if _whole(lo) < _whole(hi) else None
+        return (whole(lo) + 1, whole(hi)) if whole(lo) < whole(hi) else None
     number = rowid(relation(extract.table), extract.table)
     least, greatest = (sa.select(f(number)).scalar_subquery() for f in (sa.func.min, sa.func.max))
     ((low, high),) = connection.rows(sa.select(least, greatest))
@@ -208,12 +208,13 @@ def _bounds(
     if nulls is not None:
         low, high = max(low, low if nulls[0] is None else nulls[0] + 1), min(high, nulls[1])
     elif extract.order is not None and extract.order.kind == "rowid":
-        low = low if lo is None else max(low, _whole(lo) + 1)
-        high = high if hi is None else min(high, _whole(hi))
+        low = low if lo is None else max(low, whole(lo) + 1)
+        high = high if hi is None else min(high, whole(hi))
     return (low, high) if low <= high else None
 
 
-def _whole(key: Key) -> int:
+def whole(key: Key) -> int:
+    """The rowid that is a key of a rowid order."""
     if len(key) != 1 or not isinstance(key[0], int):
         raise ValueError(f"a rowid's key is one integer, not {key!r}")
     return int(key[0])
