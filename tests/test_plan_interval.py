@@ -139,10 +139,41 @@ def test_what_is_no_value_of_the_column(column: Column, text: str, what: str) ->
     assert caught.value.hint.startswith("write ")
 
 
-def test_ends_the_wrong_way_round() -> None:
+@pytest.mark.parametrize(
+    ("start", "end", "column"),
+    [
+        ("9", "3", Column(name="id", example=1)),
+        ("b", "a", Column(name="name", example="x")),
+        ("b", "B", Column(name="name", example="x")),
+        ("b", "A", Column(name="name", example="x", collation="nocase")),
+        ("b ", "a", Column(name="name", example="x", collation="RTRIM")),
+        ("x'ff'", "x'00'", Column(name="tag", example=b"x")),
+        ("2026-01-02", "2026-01-01", Column(name="at", example="2026-01-01T00:00:00", form="iso")),
+    ],
+)
+def test_ends_the_wrong_way_round(start: str, end: str, column: Column) -> None:
     """Nothing lies between them."""
-    with pytest.raises(UserError, match="--from 9 lies past --to 3"):
-        edges(Interval(start="9", end="3"), Column(name="id", example=1))
+    with pytest.raises(UserError, match=f"--from {start} lies past --to {end}"):
+        edges(Interval(start=start, end=end), column)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "column"),
+    [
+        ("B", "b", Column(name="name", example="x")),
+        ("b", "B", Column(name="name", example="x", collation="NoCase")),
+        ("a  ", "a", Column(name="name", example="x", collation="RTRIM")),
+        ("2026-01-01", "2026-01-01", Column(name="at", example="2026-01-01T00:00:00", form="iso")),
+        (
+            "2026-01-01T12:00:00",
+            "2026-01-01T12:00:00",
+            Column(name="at", example="2026-01-01T00", form="iso"),
+        ),
+    ],
+)
+def test_ends_that_are_one_value(start: str, end: str, column: Column) -> None:
+    """An interval has its ends in it, in the column's own order."""
+    edges(Interval(start=start, end=end), column)
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from silt import types
 from silt.errors import UserError
-from silt.shapes import Value
+from silt.shapes import Value, ascii_lower
 
 EXACT: Final = 2**53
 _INTEGER: Final = re.compile(r"[+-]?[0-9]+")
@@ -42,12 +42,13 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """The column that bounds an interval: a value that it holds, and how its times are written."""
+    """The column that bounds an interval: a value that it holds, how its times are written, its order."""
 
     name: str
     example: Value
     form: str | None = None
     timezone: str | None = None
+    collation: str = "BINARY"
 
 
 def edges(interval: Interval, column: Column) -> tuple[Value, Value]:
@@ -57,11 +58,23 @@ def edges(interval: Interval, column: Column) -> tuple[Value, Value]:
     """
     low = None if interval.start is None else _edge(interval.start, column, "--from", last=False)
     high = None if interval.end is None else _edge(interval.end, column, "--to", last=True)
-    if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
+    if low is not None and high is not None and _ranked(low, column) > _ranked(high, column):
         raise UserError(
             f"--from {interval.start} lies past --to {interval.end}", hint="the smaller one is --from"
         )
     return low, high
+
+
+def _ranked(value: Value, column: Column) -> Any:
+    """What sorts as SQLite sorts it: its own collations fold, an application's are not asked for."""
+    if not isinstance(value, str):
+        return value
+    match ascii_lower(column.collation):
+        case "nocase":
+            return ascii_lower(value)
+        case "rtrim":
+            return value.rstrip(" ")
+    return value
 
 
 def _edge(text: str, column: Column, option: str, *, last: bool) -> Value:

@@ -259,11 +259,13 @@ class IntervalCycle(AppendCycle):
             and types.base_format(shown.format or "") in types.NUMBER_FORMATS
         ):
             form = shown.format
+        held = part.extract.table.column(name)
         return edges_of.Column(
             name=name,
             example=ev.first_value(connection, part.extract),
             form=form,
             timezone=shown.timezone if shown is not None else None,
+            collation="BINARY" if held is None else held.collation,
         )
 
     # --- is a row told from others ---
