@@ -147,6 +147,12 @@ def test_no_tracked_file_names_a_registry_or_a_place_of_one_machine():
     assert found == []
 
 
+def test_no_link_is_tracked():
+    """A link leads to a place that another machine does not have."""
+    done = subprocess.run(["git", "ls-files", "-s"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert [line for line in done.stdout.splitlines() if line.startswith("120000")] == []
+
+
 def test_no_lock_file_is_tracked():
     """Lock files hold a registry's URLs."""
     locks = ("uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "package-lock.json", "pylock.toml")
