@@ -30,26 +30,29 @@ def silt(
     return warm.run(list(map(str, arguments)), cwd=cwd, env=environment(**variables), timeout=90)
 
 
-class Started(subprocess.Popen[str]):
-    """A process that does not outlive the failure of the test that began it: waiting for it would hang."""
+def start(*arguments: str | Path, cwd: Path | None = None, **variables: str) -> warm.Process:
+    """`silt ARGUMENTS`, running, a process of its own (see `warm`)."""
+    return warm.Process(list(map(str, arguments)), cwd=cwd, env=environment(**variables))
+
+
+class Cold(subprocess.Popen[str]):
+    """`silt ARGUMENTS` as a shell starts it, imports and all; it ends with the test that failed beside it."""
+
+    def __init__(self, *arguments: str | Path, cwd: Path | None = None, **variables: str) -> None:
+        super().__init__(
+            [*SILT, *map(str, arguments)],
+            cwd=cwd,
+            env=environment(**variables),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+        )
 
     def __exit__(self, kind, value, trace) -> None:
         if kind is not None:
             self.kill()
         super().__exit__(kind, value, trace)
-
-
-def start(*arguments: str | Path, cwd: Path | None = None, **variables: str) -> Started:
-    """`silt ARGUMENTS`, running."""
-    return Started(
-        [*SILT, *map(str, arguments)],
-        cwd=cwd,
-        env=environment(**variables),
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        stdin=subprocess.DEVNULL,
-    )
 
 
 def sql(path: Path, script: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -11,13 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import warm
 from clirun import start
 
 
 class Running:
     """The process and what it has logged so far."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: warm.Process) -> None:
         self.process = process
         self.lines: list[dict[str, Any]] = []
         self._more = threading.Condition()

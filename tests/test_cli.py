@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from clirun import SILT, environment, silt, start
+from clirun import SILT, Cold, environment, silt
 
 VERBS = (
     "init",
@@ -64,7 +64,7 @@ def test_help_has_colours_where_they_are_wanted():
 
 def test_help_is_drawn_with_what_the_terminal_knows():
     """Where the output takes no box-drawing characters, boxes are of plain ones."""
-    told, _ = start("--help", PYTHONIOENCODING="latin-1").communicate(timeout=90)
+    told, _ = Cold("--help", PYTHONIOENCODING="latin-1").communicate(timeout=90)
     assert "| validate " in told
     assert "\\u" not in told
 
@@ -198,7 +198,7 @@ def test_json_error_is_json_too(tmp_path):
 
 def test_closed_pipe_is_no_error():
     """`silt schema | head -1` ends without a word on stderr."""
-    with start("schema") as process:
+    with Cold("schema") as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()

@@ -7,18 +7,23 @@ opened, no thread started (FACTS: never fork after deltalake was *used*).  Each 
 from __future__ import annotations
 
 import faulthandler
+import io
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self, TextIO
+
+from silt import cli
 
 _IMPORTED = (
     "pyarrow.compute",
@@ -26,8 +31,11 @@ _IMPORTED = (
     "sqlalchemy.dialects.sqlite",
     "jsonschema",
     "structlog",
+    "starlette.routing",
+    "uvicorn",
     "silt.cli.app",
     "silt.cli.loop",
+    "silt.daemon.http",
     "silt.observe",
     "silt.replicate",
 )
@@ -38,8 +46,6 @@ _IMPORTED = (
 
 def _serve(control: socket.socket) -> None:
     """Fork a keeper for each request, until nobody asks any more."""
-    from silt.cli.app import run
-
     for name in _IMPORTED:
         import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -49,45 +55,50 @@ def _serve(control: socket.socket) -> None:
             return
         if not os.fork():
             control.close()
-            _keep(socket.socket(fileno=descriptors[0]), descriptors[1], descriptors[2], run)
+            _keep(socket.socket(fileno=descriptors[0]), descriptors[1], descriptors[2])
         for descriptor in descriptors:
             os.close(descriptor)
 
 
-def _keep(link: socket.socket, out: int, err: int, run: Any) -> NoReturn:
+def _keep(link: socket.socket, out: int, err: int) -> NoReturn:
     """Fork silt, say its number, wait for it, say its exit code."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     with link.makefile("rw") as asked:
         question = json.loads(asked.readline())
         pid = os.fork()
         if not pid:
-            _become(question, out, err, run)
+            _become(question, out, err)
         print(pid, file=asked, flush=True)
         print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), file=asked, flush=True)
     os._exit(0)
 
 
-def _become(question: Mapping[str, Any], out: int, err: int, run: Any) -> NoReturn:
+def _become(question: Mapping[str, Any], out: int, err: int) -> NoReturn:
     os.chdir(question["cwd"])
     os.environ.clear()
     os.environ.update(question["env"])
     for descriptor, place in ((os.open(os.devnull, os.O_RDWR), 0), (out, 1), (err, 2)):
         os.dup2(descriptor, place)
-    # As a new process has them: those of the server know its own files.
-    sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
-    sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
+    # As a new process has them, unbuffered: those of the server know its own files.
+    sys.stdout, sys.stderr = _stream(1, "strict"), _stream(2, "backslashreplace")
     sys.argv = ["silt", *question["arguments"]]
-    faulthandler.dump_traceback_later(question["timeout"] * 0.9, file=2)  # what a hang was about
-    code = 1
+    if question["timeout"] is not None:  # what a hang was about
+        faulthandler.dump_traceback_later(question["timeout"] * 0.9, file=2)
+    code: Any = 1
     try:
-        code = run(question["arguments"])
+        cli.main()
+    except SystemExit as end:
+        code = end.code
     except BaseException:
         traceback.print_exc()
         raise
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        os._exit(code or 0)
+
+
+def _stream(descriptor: int, errors: str) -> io.TextIOWrapper:
+    raw = open(descriptor, "wb", buffering=0, closefd=False)  # noqa: SIM115  # until the process ends
+    return io.TextIOWrapper(raw, encoding="utf-8", errors=errors, write_through=True)
 
 
 # --- the client -----------------------------------------------------------------------------------
@@ -131,62 +142,123 @@ def run(
 
     The error shows where every thread stood shortly before.
     """
-    global _server  # noqa: PLW0603
+    with Process(arguments, cwd=cwd, env=env, timeout=timeout) as process:
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired as late:
+            process.kill()
+            late.add_note("\n".join(process.communicate()))
+            raise
+    return subprocess.CompletedProcess(list(arguments), process.wait(), out, err)
+
+
+class Process:
+    """`silt ARGUMENTS`, started; in the words of subprocess.Popen, with both streams piped, as text."""
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        *,
+        cwd: Path | str | None,
+        env: Mapping[str, str],
+        timeout: float | None = None,
+    ) -> None:
+        self.args, self.returncode = list(arguments), None
+        question = {"arguments": self.args, "cwd": str(cwd or Path.cwd()), "env": dict(env)}
+        question["timeout"] = timeout
+        (read_out, out), (read_err, err) = os.pipe(), os.pipe()
+        self._link = _asked(out, err)
+        for end in (out, err):  # ends when silt does
+            os.close(end)
+        self.stdout = os.fdopen(read_out, encoding="utf-8")
+        self.stderr = os.fdopen(read_err, encoding="utf-8")
+        self._reading: list[_Reading] = []
+        self._ending = threading.Lock()
+        self._link.sendall(json.dumps(question).encode() + b"\n")
+        self.pid = self._number()
+
+    def _number(self) -> int:
+        """The next line that the keeper says; no byte beyond it is taken."""
+        line = b""
+        while not line.endswith(b"\n"):
+            line += self._link.recv(1) or b"-1\n"
+        return int(line)
+
+    def poll(self) -> int | None:
+        """The exit code, None while it runs."""
+        with self._ending:
+            if self.returncode is None and select.select([self._link], [], [], 0)[0]:
+                self.returncode = self._number()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code; raises subprocess.TimeoutExpired."""
+        if self.returncode is None:
+            select.select([self._link], [], [], timeout)
+        if (code := self.poll()) is None:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        return code
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """What is left to read of both streams; raises subprocess.TimeoutExpired; ask again."""
+        self._reading = self._reading or [_Reading(self.stdout), _Reading(self.stderr)]
+        deadline = None if timeout is None else time.monotonic() + timeout
+        for reading in self._reading:
+            reading.thread.join(_left(deadline))
+            if reading.thread.is_alive():
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        self.wait(_left(deadline))
+        out, err = (reading.found for reading in self._reading)
+        return out, err
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        """It does not outlive the failure of the test that began it: waiting for it would hang."""
+        if kind is not None:
+            self.kill()
+        self.wait()
+        for reading in self._reading:
+            reading.thread.join()
+        self.stdout.close()
+        self.stderr.close()
+        self._link.close()
+
+
+def _asked(out: int, err: int) -> socket.socket:
+    """The link to the keeper of a new silt, which writes to `out` and `err`."""
+    global _server  # noqa: PLW0603  # one a test process
     with _starting:
         _server = _server or _Server()
-    question = {"arguments": list(arguments), "cwd": str(cwd or Path.cwd()), "env": dict(env)}
-    question["timeout"] = timeout
-    out, err = _Pipe(), _Pipe()
-    with _server.ask(out.end, err.end) as link, link.makefile("rw") as answer:
-        out.read()
-        err.read()
-        answer.write(json.dumps(question) + "\n")
-        answer.flush()
-        code = _waited(int(answer.readline()), answer, timeout)
-    if code is None:
-        late = subprocess.TimeoutExpired(list(arguments), timeout)
-        late.add_note(f"{out.text()}\n{err.text()}")
-        raise late
-    return subprocess.CompletedProcess(list(arguments), code, out.text(), err.text())
+    return _server.ask(out, err)
 
 
-class _Pipe:
-    """A pipe that is read as it fills; `end` is where silt writes."""
-
-    def __init__(self) -> None:
-        self._begin, self.end = os.pipe()
-        self._found = b""
-        self._thread = threading.Thread(target=self._take)
-
-    def read(self) -> None:
-        """Our own copy of `end` is closed: it ends when silt does."""
-        os.close(self.end)
-        self._thread.start()
-
-    def text(self) -> str:
-        self._thread.join()
-        return self._found.decode()
-
-    def _take(self) -> None:
-        with os.fdopen(self._begin, "rb") as pipe:
-            self._found = pipe.read()
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
 
 
-def _waited(pid: int, answer: Any, timeout: float) -> int | None:
-    """The exit code; None where it had to be killed."""
-    killed = []
+class _Reading:
+    """A stream that is read to its end by a thread."""
 
-    def kill() -> None:
-        killed.append(pid)
-        os.kill(pid, signal.SIGKILL)
+    def __init__(self, stream: TextIO) -> None:
+        self.found = ""
+        self._stream = stream
+        self.thread = threading.Thread(target=self._read, daemon=True)
+        self.thread.start()
 
-    late = threading.Timer(timeout, kill)
-    late.start()
-    try:
-        code = int(answer.readline())
-    finally:
-        late.cancel()
-    return None if killed else code
+    def _read(self) -> None:
+        self.found = self._stream.read()
 
 
 if __name__ == "__main__":

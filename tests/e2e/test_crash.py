@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clirun import environment, silt, start
+from clirun import Cold, environment, silt
 from faults import PLACES, Child, Nursery
 from kit import difference, lake, sql
 from writer import TENANTS, Writer, prepare, tables
@@ -83,7 +83,7 @@ class Campaign:
 
     def anywhen(self, chance: random.Random) -> None:
         """A run of the untouched program that is killed from outside, at any moment of its life."""
-        process = start(*RUN, cwd=self.folder)
+        process = Cold(*RUN, cwd=self.folder)
         time.sleep(0.1 + chance.random() * 1.2)
         process.kill()
         _, problems = process.communicate(timeout=100)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 from clirun import silt, start
 from kit import Sqlite, lake
 from servers import faulty_proxy, s3_options, s3_server
@@ -46,7 +47,7 @@ c.execute("ROLLBACK")
 class Scene:
     """A running silt over two databases: trouble comes to `t`, and `calm` must not notice."""
 
-    def __init__(self, folder: Path, log: Log, sql: Sqlite, process: subprocess.Popen[str]) -> None:
+    def __init__(self, folder: Path, log: Log, sql: Sqlite, process: warm.Process) -> None:
         self.folder, self.log, self.sql, self.process = folder, log, sql, process
 
     def insert(self, *, database: str = "app.db", table: str = "t", rows: int = 5) -> None:

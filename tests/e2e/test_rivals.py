@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+import warm
 from clirun import silt, start
 from kit import difference, doubled, lake, sql
 from writer import Writer, prepare, tables
@@ -47,7 +47,7 @@ streams:
 """
 
 
-def _start(folder: Path, *arguments: str) -> list[subprocess.Popen[str]]:
+def _start(folder: Path, *arguments: str) -> list[warm.Process]:
     """Four rivals, each with a state folder, and so a lock, of its own."""
     command = ("run", "silt.yaml", "--json", *arguments)
     return [start(*command, cwd=folder, STATE_DIR=f"./state{n}") for n in range(RIVALS)]

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 from clirun import start
 from inserts import TABLES, made, writing
 from kit import Sqlite, lake
@@ -93,7 +93,7 @@ def test_left_alone_it_neither_grows_nor_loses_a_row(tmp_path):
 
 
 def watched(
-    folder: Path, process: subprocess.Popen[str], proxy: FaultyProxy, chance: random.Random
+    folder: Path, process: warm.Process, proxy: FaultyProxy, chance: random.Random
 ) -> list[tuple[float, int]]:
     """Edit every few seconds, and look: MB resident, and descriptors, once an edit."""
     here = Process(process.pid)
