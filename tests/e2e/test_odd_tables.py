@@ -103,6 +103,58 @@ def test_names_that_spark_refuses_are_shown_in_plan(odd: Path) -> None:
     assert "column 'a=b' is called 'a_b' in the lake" in text
 
 
+GIVEN = """\
+  t:
+    columns:
+      v: {rename: "given name"}
+      "of which": {expr: "v || '!'"}
+      "made=by": {value: silt}
+    partition_by: [made_by]
+"""
+
+
+def test_names_that_the_manifest_gives_are_those_that_spark_takes(tmp_path: Path) -> None:
+    """Renamed, computed and constant columns too: plan says so, and the columns stay the same ones."""
+    site = Site(tmp_path)
+    site.sql("CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)", "INSERT INTO t VALUES (1, 'a')")
+    site.write(GIVEN)
+    (stream,) = site.plan().streams
+    called = {"given name": "given_name", "of which": "of_which", "made=by": "made_by"}
+    for wanted, name in called.items():
+        assert f"column {wanted!r} is called {name!r} in the lake" in "; ".join(stream.notes)
+    assert site.one().state == "ok"
+    row = {"id": 1, "given_name": "a", "of_which": "a!", "made_by": "silt"}
+    assert site.lake("t") == [row]
+    site.sql("INSERT INTO t VALUES (2, 'b')")
+    assert site.one().state == "ok"
+    rows = sorted(site.lake("t"), key=lambda row: row["id"])
+    assert rows == [row, {**row, "id": 2, "given_name": "b", "of_which": "b!"}]
+
+
+def test_a_table_that_has_a_name_which_spark_refuses_keeps_it(tmp_path: Path) -> None:
+    """Values go on in the column that they are in."""
+    from deltalake import DeltaTable, Field, Schema
+    from deltalake.schema import PrimitiveType
+
+    site = Site(tmp_path)
+    site.sql("CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)", "INSERT INTO t VALUES (1, 'a')")
+    columns = [Field("id", PrimitiveType("long")), Field("given name", PrimitiveType("string"))]
+    DeltaTable.create(str(tmp_path / "lake" / "t"), Schema(columns))
+    site.write('  t: {columns: {v: {rename: "given name"}}}\n')
+    assert site.one().state == "ok"
+    assert site.lake("t") == [{"id": 1, "given name": "a"}]
+
+
+def test_two_given_names_that_spark_would_have_alike_are_refused(tmp_path: Path) -> None:
+    """Each becomes `a_b`: the error names both, and what would tell them apart."""
+    site = Site(tmp_path)
+    site.sql("CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT, a_b TEXT)", "INSERT INTO t VALUES (1, 'a', 'b')")
+    site.write('  t: {columns: {v: {rename: "a b"}}}\n')
+    error = site.one().error
+    assert error.what == "two columns are called a_b in the lake: 'v' and 'a_b'"
+    assert error.setting == "columns.a_b.rename"
+
+
 def test_odd_names_are_queried_and_reset_by_their_names(odd: Path) -> None:
     """A stream of any name can be asked for, selected and reset on the command line."""
     name = manifest(odd, odd / "app.db", {"日本": {}, "order": {}}, "asked.yaml")

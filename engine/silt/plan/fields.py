@@ -84,7 +84,7 @@ def untyped(seen: Seen, databases: Sequence[SeenDatabase]) -> tuple[str, ...]:
         return _untyped_expressions(seen, databases)
     said = {ascii_lower(rule.name) for rule in seen.stream.columns if rule.type}
     renamed = {
-        ascii_lower(rule.name): rule.rename or lake_name(rule.renamed_from or "")
+        ascii_lower(rule.name): rule.rename or rule.renamed_from or ""
         for rule in seen.stream.columns
         if rule.rename or rule.renamed_from
     }
@@ -96,7 +96,7 @@ def untyped(seen: Seen, databases: Sequence[SeenDatabase]) -> tuple[str, ...]:
         if types.family(column.declared) == "unknown"
     )
     left = (name for name in computed if ascii_lower(name) not in said)
-    return tuple(dict.fromkeys(n for n in left if renamed.get(ascii_lower(n), lake_name(n)) not in known))
+    return tuple(dict.fromkeys(n for n in left if not _has(known, renamed.get(ascii_lower(n), n))))
 
 
 def _untyped_expressions(seen: Seen, databases: Sequence[SeenDatabase]) -> tuple[str, ...]:
@@ -104,7 +104,12 @@ def _untyped_expressions(seen: Seen, databases: Sequence[SeenDatabase]) -> tuple
         return ()
     known = {column.name for lake in seen.lakes.values() for column in lake.columns}
     rules = (rule for rule in seen.stream.columns if rule.expr is not None and rule.type is None)
-    return tuple(rule.name for rule in rules if lake_name(rule.name) not in known)
+    return tuple(rule.name for rule in rules if not _has(known, rule.name))
+
+
+def _has(known: Collection[str], name: str) -> bool:
+    """Whether the table has the column, as it is called or as Spark accepts it."""
+    return name in known or lake_name(name) in known
 
 
 # --- source columns -------------------------------------------------------------------------------
@@ -138,11 +143,15 @@ class _There:
     def name(self, column: Column, rule: ColumnRule) -> str:
         """What a column of the source is called in the lake."""
         if rule.rename is not None:
-            return rule.rename
+            return self.called(rule.rename)
         before = rule.renamed_from
         if before is not None and (lake_name(before) in self.have or ascii_lower(before) in self.older):
             return lake_name(before)
         return lake_name(column.name)
+
+    def called(self, name: str) -> str:
+        """The `name` that the manifest gives a column, as Spark accepts it; a table that has it keeps it."""
+        return name if name in self.have else lake_name(name)
 
     def leaves_out(self, column: Column, rule: ColumnRule) -> bool:
         """Whether it is new in the source, and not to come (`on_schema_change: ignore`)."""
@@ -173,7 +182,7 @@ def build_fields(seen: Seen, lake: SeenLake, databases: Sequence[SeenDatabase]) 
                 _merge(typed, one, database)
     wrong.raise_all()
     wanted = {name: one.field for name, one in typed.items()}
-    for extra in (*_constants(seen.stream), *_lineage(seen)):
+    for extra in (*_constants(seen.stream, there), *_lineage(seen)):
         _add(wanted, extra)
     if seen.stream.on_misfit == "rescue":
         wanted[RESCUED] = _rescued(wanted, have)
@@ -182,8 +191,19 @@ def build_fields(seen: Seen, lake: SeenLake, databases: Sequence[SeenDatabase]) 
     _check_case(wanted)
     tables = [database.table for database in databases if database.table is not None]
     changes = _changes(typed, tables, rules, there, lake)
-    notes = tuple(dict.fromkeys((*(one.note for one in typed.values() if one.note), *changes.notes)))
-    return Fields(fields=_in_lake_order(wanted, lake), notes=notes, changes=changes)
+    notes = (*(one.note for one in typed.values()), *_called(seen.stream, there), *changes.notes)
+    told = tuple(dict.fromkeys(note for note in notes if note))
+    return Fields(fields=_in_lake_order(wanted, lake), notes=told, changes=changes)
+
+
+def _called(stream: Stream, there: _There) -> Iterator[str]:
+    """A sentence for each column of the manifest's own that the lake calls otherwise."""
+    made = (rule.name for rule in stream.columns if rule.is_new)
+    yield from (_otherwise(name, there.called(name)) for name in made)
+
+
+def _otherwise(wanted: str, name: str) -> str:
+    return "" if name == wanted else f"column {wanted!r} is called {name!r} in the lake"
 
 
 def _there(seen: Seen, lake: SeenLake, databases: Sequence[SeenDatabase]) -> _There:
@@ -234,14 +254,14 @@ def _typed_columns(
     for rule in seen.stream.columns:
         if rule.expr is not None:
             with wrong:
-                typed.append(_computed(rule, database, there.have))
+                typed.append(_computed(rule, database, there))
     wrong.raise_all()
     return tuple(typed)
 
 
-def _computed(rule: ColumnRule, database: SeenDatabase, have: Mapping[str, LakeColumn]) -> _Typed:
+def _computed(rule: ColumnRule, database: SeenDatabase, there: _There) -> _Typed:
     """An expression's column: its type as declared, or the table's, or by the values that were looked at."""
-    name, column = lake_name(rule.name), Column(name=rule.name)
+    name, column, have = there.called(rule.name), Column(name=rule.name), there.have
     found = database.census.computed if database.census else ()
     counts = next((c for c in found if c.name == rule.name), ColumnCensus(name=rule.name))
     guessed, form, warning = types.computed(counts)
@@ -294,11 +314,7 @@ def _typed(
     else:
         kind, now = _settled_type(name, rule, existing, guessed, column), ""
     _check_mask(rule, kind)
-    renamed = (
-        f"column {column.name!r} is called {name!r} in the lake"
-        if name != (rule.rename or column.name) and rule.renamed_from is None
-        else ""
-    )
+    renamed = _otherwise(rule.rename or column.name, name) if rule.renamed_from is None else ""
     return _Typed(
         field=Field(
             name=name,
@@ -525,12 +541,11 @@ def _add(wanted: dict[str, Field], field: Field) -> None:
 # --- columns of silt's own ------------------------------------------------------------------------
 
 
-def _constants(stream: Stream) -> Iterator[Field]:
+def _constants(stream: Stream, there: _There) -> Iterator[Field]:
     for rule in stream.columns:
         if rule.value is not None:
-            name = rule.rename or rule.name
             yield Field(
-                name=name,
+                name=there.called(rule.name),
                 type=rule.type or "string",
                 value=rule.value,
                 format=rule.format,
