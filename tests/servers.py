@@ -123,7 +123,8 @@ def refusing_server(status: int = 403, code: str = "AccessDenied") -> Iterator[i
 Choose = Callable[[str, str], str]
 """(method, path) -> what becomes of a request.
 
-`` nothing, `503`, `slow` (2 s), `lost` (done, unanswered), `unconditional` (If-None-Match is dropped).
+`` nothing, `503 SlowDown` and other answers of that form, `slow` (2 s), `lost` (done, unanswered),
+`unconditional` (If-None-Match is dropped).
 """
 
 
@@ -156,18 +157,20 @@ class _Pass(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         fault = self.proxy.choose(self.command, self.path)
-        if fault == "503":
-            self.proxy.faults.append(f"503 - {self.path}")
-            return self._answer(503, {}, b"<Error><Code>SlowDown</Code><Message>no</Message></Error>")
+        if fault[:1].isdigit():
+            status, _, code = fault.partition(" ")
+            self.proxy.faults.append(f"{status} - {self.path}")
+            text = f"<Error><Code>{code}</Code><Message>no</Message></Error>"
+            return self._answer(int(status), {}, text.encode())
         if fault == "slow":
             time.sleep(2)
-        status, headers, content = self._onward(body, fault)
+        answered, headers, content = self._onward(body, fault)
         if fault:
-            self.proxy.faults.append(f"{fault} {status} {self.path}")
+            self.proxy.faults.append(f"{fault} {answered} {self.path}")
         if fault == "lost":
             self.close_connection = True
             return None
-        return self._answer(status, headers, content)
+        return self._answer(answered, headers, content)
 
     def _onward(self, body: bytes, fault: str) -> tuple[int, dict[str, str], bytes]:
         onward = http.client.HTTPConnection("127.0.0.1", self.behind, timeout=20)

@@ -114,7 +114,7 @@ def test_five_nodes_and_a_store_that_fails(signing: int, tmp_path: Path) -> None
         with lock:
             share = chance.random()
         if share < 0.02:
-            return "503"
+            return "503 SlowDown"
         if share < 0.03:
             return "slow"
         return "lost" if share < 0.15 and method == "PUT" else ""

@@ -98,7 +98,7 @@ def scene(folder: Path, target: str) -> Iterator[Scene]:
 def test_a_store_that_is_gone_and_comes_back(tmp_path):
     """While no request is answered rows wait, counted; another store's stream goes on; then all is there."""
     gone = [False]
-    with s3_server() as s3, faulty_proxy(s3.port, lambda *_: "503" if gone[0] else "") as proxy:
+    with s3_server() as s3, faulty_proxy(s3.port, lambda *_: "503 SlowDown" if gone[0] else "") as proxy:
         options = {**s3_options(proxy.port), "max_retries": "1", "retry_timeout": "1s"}
         target = json.dumps({"uri": "s3://lake/x", "storage_options": options})
         with scene(tmp_path, target) as here:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -182,6 +185,92 @@ def test_nobody_answers(tmp_path: Path) -> None:
     assert stream["state"] == "failing"
     assert "the store does not answer" in json.dumps(stream["error"])
     assert seconds < 30
+
+
+ALL = ("GET", "HEAD", "PUT", "POST", "DELETE")
+REFUSALS = {
+    "expired": ("400 ExpiredToken", ALL, "the credentials for the store have expired"),
+    "no bucket": ("404 NoSuchBucket", ALL, "the bucket or container does not exist"),
+    "read only": ("403 AccessDenied", ("PUT",), "the target refuses access"),
+    "storm": ("503 SlowDown", ALL, "the store is overloaded and turns requests away"),
+}
+"""By what is wrong: the answer, the methods that get it, the error."""
+
+
+def test_a_store_that_refuses_loses_nothing(s3: S3, tmp_path: Path) -> None:
+    """Before the table is there and after: one clear error each, and once it ends every row is there once."""
+    _databases(tmp_path, rows=3)
+    wrong = [""]
+
+    def refuse(method: str, path: str) -> str:
+        answer, methods, _ = REFUSALS.get(wrong[0], ("", (), ""))
+        return answer if method in methods else ""
+
+    with faulty_proxy(s3.port, refuse) as proxy:
+        _write(tmp_path, "refused", {**s3_options(proxy.port), "max_retries": "1"}, "  t: {source: app}\n")
+        for name, (answer, _, said) in REFUSALS.items():
+            wrong[0] = name
+            done = silt("run", "silt.yaml", "--once", "--json", cwd=tmp_path, NODE_ID="n1")
+            assert "not-to-be-shown" not in done.stdout + done.stderr
+            (stream,) = json.loads(done.stdout)["streams"]
+            assert (done.returncode, stream["state"]) == (1, "failing"), name
+            assert stream["error"].startswith(f"{said} (s3://lake/refused"), name
+            assert stream["hint"]
+            assert proxy.counted()[answer[:3]] > 0
+            wrong[0] = ""
+            assert _run(tmp_path)["t"]["state"] == "ok"
+            wanted = sql(tmp_path / "app.db", "SELECT * FROM t")
+            assert difference(wanted, _rows(s3, "refused", "t")) == (0, 0)
+            sql(tmp_path / "app.db", "INSERT INTO t (v) VALUES ('new'), ('new')")
+
+
+QUIET = """\
+import pathlib, sys
+from kit import Site
+from silt import manifest, observe
+from test_replicate_round import Turning
+site = Site(pathlib.Path(sys.argv[1]))
+with observe.Handles(manifest.load(site.manifest)) as handles:
+    turning = Turning(site, handles)
+    for _ in range(2):
+        turning.round()
+    print("settled", flush=True)
+    sys.stdin.readline()
+    print(all(turning.turn().quiet for _ in range(20)), flush=True)
+    sys.stdin.readline()
+    print(turning.round()[-1].result.rows, flush=True)
+"""
+
+
+def test_nothing_new_is_no_request(s3: S3, tmp_path: Path) -> None:
+    """A running silt's cycle over a database that nobody wrote to asks the store nothing."""
+    _databases(tmp_path, rows=3)
+    asked: list[str] = []
+
+    def note(method: str, path: str) -> str:
+        asked.append(f"{method} {path}")
+        return ""
+
+    with faulty_proxy(s3.port, note) as proxy:
+        _write(tmp_path, "quiet", s3_options(proxy.port), "  t: {source: app}\n")
+        command = [sys.executable, "-c", QUIET, str(tmp_path)]
+        env = {**os.environ, "NODE_ID": "n1", "PYTHONPATH": os.pathsep.join(sys.path)}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        with subprocess.Popen(command, env=env, **pipes) as running:
+            assert running.stdout is not None
+            assert running.stdin is not None
+            assert running.stdout.readline() == "settled\n"
+            before = len(asked)
+            running.stdin.write("\n")
+            running.stdin.flush()
+            assert (before > 0, running.stdout.readline()) == (True, "True\n")
+            assert asked[before:] == []
+            sql(tmp_path / "app.db", "INSERT INTO t (v) VALUES ('new')")
+            running.stdin.write("\n")
+            running.stdin.flush()
+            assert running.stdout.readline() == "1\n"
+        assert len(asked) > before
+    assert len(_rows(s3, "quiet", "t")) == 4
 
 
 def test_a_store_without_conditional_writes(s3: S3, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_left_alone_it_neither_grows_nor_loses_a_row(tmp_path):
         def choose(_method: str, _path: str) -> str:
             if sound[0] or chance.random() > 1 / 30:
                 return ""
-            return chance.choice(("503", "503", "slow", "lost"))
+            return chance.choice(("503 SlowDown", "503 SlowDown", "slow", "lost"))
 
         with s3_server() as s3, faulty_proxy(s3.port, choose) as proxy:
             (tmp_path / "silt.yaml").write_text(manifest(proxy.port, list(TABLES), 0))
