@@ -19,6 +19,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn, Self, TextIO
@@ -189,11 +190,12 @@ class Process:
         with self._ending:
             if self.returncode is None and select.select([self._link], [], [], 0)[0]:
                 self.returncode = self._number()
+                self._link.close()
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
         """The exit code; raises subprocess.TimeoutExpired."""
-        if self.returncode is None:
+        with suppress(OSError, ValueError):  # another thread was told first
             select.select([self._link], [], [], timeout)
         if (code := self.poll()) is None:
             raise subprocess.TimeoutExpired(self.args, timeout or 0)
@@ -208,8 +210,15 @@ class Process:
             if reading.thread.is_alive():
                 raise subprocess.TimeoutExpired(self.args, timeout or 0)
         self.wait(_left(deadline))
+        self._close()
         out, err = (reading.found for reading in self._reading)
         return out, err
+
+    def _close(self) -> None:
+        for reading in self._reading:
+            reading.thread.join()
+        self.stdout.close()
+        self.stderr.close()
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
@@ -229,11 +238,7 @@ class Process:
         if kind is not None:
             self.kill()
         self.wait()
-        for reading in self._reading:
-            reading.thread.join()
-        self.stdout.close()
-        self.stderr.close()
-        self._link.close()
+        self._close()
 
 
 def _asked(out: int, err: int) -> socket.socket:
