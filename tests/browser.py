@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -57,32 +57,41 @@ PHONE = {"width": 360, "height": 740}
 
 
 class Visits:
-    """Opens pages of one address; `close` asserts that nothing went wrong in them."""
+    """Shows one address in a browser's page, which is the same all the time: a new one costs a second's CPU.
 
-    def __init__(self, browser: Browser, url: str) -> None:
-        self._browser = browser
+    `close` leaves it empty, and asserts that nothing went wrong in it.
+    """
+
+    def __init__(self, page: Page, url: str) -> None:
+        self._page = page
         self._url = url
         self._wrong: list[str] = []
-        self._contexts: list[Any] = []
+        self._heard: list[tuple[Any, Callable[[Any], None]]] = [
+            ("pageerror", lambda error: self._wrong.append(str(error))),
+            ("request", self._see),
+        ]
 
-    def __call__(self, *, forgiving: bool = False, block: str = "", **options: Any) -> Any:
-        """A page that shows its streams; `forgiving` lets requests fail, those to `block` do."""
-        context = self._browser.new_context(**{"viewport": WIDE, **options})
-        self._contexts.append(context)
-        page = context.new_page()
+    def __call__(
+        self, *, forgiving: bool = False, block: str = "", viewport: Any = WIDE, color_scheme: Any = "light"
+    ) -> Any:
+        """The page when it shows its streams; `forgiving` lets requests fail, those to `block` do."""
         if not forgiving:
-            page.on("console", self._hear)
-        page.on("pageerror", lambda error: self._wrong.append(str(error)))
-        page.on("request", self._see)
+            self._heard.append(("console", self._hear))
+        for event, hear in self._heard:
+            self._page.on(event, hear)
         if block:
-            page.route(block, lambda route: route.fulfill(status=503, body="no"))
-        page.goto(self._url)
-        page.wait_for_selector("tr.stream")
-        return page
+            self._page.route(block, lambda route: route.fulfill(status=503, body="no"))
+        self._page.set_viewport_size(viewport)
+        self._page.emulate_media(color_scheme=color_scheme)
+        self._page.goto(self._url)
+        self._page.wait_for_selector("tr.stream")
+        return self._page
 
     def close(self) -> None:
-        for context in self._contexts:
-            context.close()
+        for event, hear in self._heard:
+            self._page.remove_listener(event, hear)
+        self._page.unroute_all()
+        self._page.goto("about:blank")
         assert self._wrong == []
 
     def _hear(self, message: Any) -> None:
@@ -119,11 +128,11 @@ def expect(read: Callable[[], Any], wanted: Callable[[Any], bool], seconds: floa
 
 
 @contextlib.contextmanager
-def browser() -> Iterator[Browser]:
-    """A running Chromium; as root it has no sandbox of its own."""
+def browser() -> Iterator[Page]:
+    """The page of a running Chromium; as root it has no sandbox of its own."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=installed(), args=["--no-sandbox"])
-        yield started
+        yield started.new_page()
         started.close()
