@@ -4,8 +4,8 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST_ARGS ?=
 ROWS ?= 5000000
-# Tests wait for processes, servers and clocks about a third of their time: three of them keep two cores busy.
-JOBS ?= $(shell echo $$(( ($$(nproc 2>/dev/null || echo 2) * 3 + 1) / 2 )))
+# Tests wait for processes, servers and clocks a third of their time and more: four of them keep two cores busy.
+JOBS ?= $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) * 2 )))
 # Tests start some hundred silt processes: each would compile all of it again (0.2 s).
 unexport PYTHONDONTWRITEBYTECODE
 

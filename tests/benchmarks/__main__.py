@@ -44,6 +44,7 @@ class Options:
 
     rows: int
     rounds: int
+    starts: bool
     peers: bool
     long: bool
     check: bool
@@ -52,7 +53,7 @@ class Options:
 def main() -> int:
     """Measure, print the tables, and with `--check` end with 1 when a target is missed."""
     options = _options()
-    met = _startup(options.rounds)
+    met = not options.starts or _startup(options.rounds)
     met &= _compare(dataset("narrow", options.rows), options, peers=options.peers)
     met &= _compare(dataset("wide", max(options.rows // 10, 1)), options, peers=False)
     if options.long:
@@ -66,6 +67,7 @@ def _options() -> Options:
         "--rows", type=int, default=5_000_000, help="rows of the narrow table; the wide one has a tenth"
     )
     parser.add_argument("--rounds", type=int, default=3, help="runs of each candidate; the median counts")
+    parser.add_argument("--no-starts", dest="starts", action="store_false", help="no --help, no validate")
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="only the floor and silt")
     parser.add_argument(
         "--long", action="store_true", help="also memory at 4 x ROWS, and dlt's slower backend"

@@ -172,7 +172,7 @@ ROWS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 99), st.integers(-40
 STEPS = st.lists(st.tuples(ROWS, st.integers(0, 45_000)), min_size=2, max_size=5)
 
 
-@settings(max_examples=int(os.environ.get("SILT_AGGREGATES", "6")))
+@settings(max_examples=int(os.environ.get("SILT_AGGREGATES", "4")))
 @given(data=st.data())
 def test_random_rows_windows_and_cycles(
     database: Sqlite, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

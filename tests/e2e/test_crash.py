@@ -19,7 +19,7 @@ from faults import PLACES, Child, Nursery
 from kit import difference, lake, sql
 from writer import TENANTS, Writer, prepare, tables
 
-KILLS = int(os.environ.get("SILT_KILLS", "60"))
+KILLS = int(os.environ.get("SILT_KILLS", "40"))
 RUN = ("run", "silt.yaml", "--once", "--json")
 
 MANIFEST = """\

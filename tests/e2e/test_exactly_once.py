@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from kit import Site, Sqlite
 from tables import KINDS, Case, Kind, Play, cases, quoted
 
-EXAMPLES = 250 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 7
+EXAMPLES = 250 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 5
 
 
 @pytest.fixture(scope="module")

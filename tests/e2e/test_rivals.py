@@ -97,7 +97,7 @@ def test_four_rivals_follow_an_application(tmp_path: Path) -> None:
     with Writer(tmp_path, pause=0.01) as application:
         rivals = _start(tmp_path)
         _await_all(tmp_path)
-        time.sleep(5)
+        time.sleep(3)
         transactions = application.stop()
     time.sleep(0.5)
     for rival in rivals:
