@@ -664,6 +664,29 @@ def test_two_readers_read_each_row_once(many):
     assert len(batches) > 4
 
 
+@pytest.mark.parametrize("index", ["", "create index by_v on t(v)"])
+@pytest.mark.parametrize("step", [1, 7, 15_013])
+def test_a_window_of_another_order_is_read_between_its_rowids(tmp_path, step, index):
+    """Its rows are the same whether they lie together, so that two readers scan them, or far apart."""
+    path, count = tmp_path / "w.db", 60_000
+    sql(path, "create table t(id integer primary key, v int, s text)", *([index] if index else []))
+    sql(
+        path,
+        f"with recursive n(i) as (select 1 union all select i + 1 from n where i < {count})"
+        f" insert into t select i, (i * {step}) % {count + 1} / 2, 'text ' || i from n",
+    )
+    order = Order(kind="columns", cursor=("v",), tie=("id",))
+    wanted = extract(tables(path)["t"], {"id": "bigint", "v": "bigint", "s": "string"}, order=order)
+    lo, hi = (1_000, 77), (9_000, 50_000)
+    there = sql(path, ("select * from t where (v, id) > (?, ?) and (v, id) <= (?, ?)", (*lo, *hi)))
+    with connect(str(path), busy_timeout=5) as c, pair(c) as snapshot:
+        ends = read.rowids(c, wanted, lo, hi)
+        batches = list(stream(snapshot, wanted, lo, hi, len(there), ends=ends))
+    assert ends == (min(row[0] for row in there), max(row[0] for row in there))
+    got = pa.Table.from_batches(batches)
+    assert sorted(zip(*got.to_pydict().values(), strict=True)) == sorted(there)
+
+
 def test_an_error_in_a_reader_reaches_the_consumer(many, monkeypatch):
     """Whatever is raised in a thread is raised here; nothing ends quietly."""
     wanted = extract(tables(many)["t"], {"id": "bigint", "v": "bigint"})
@@ -762,6 +785,7 @@ def test_a_slow_consumer_bounds_what_is_held(many, monkeypatch):
 def test_batches_follow_the_bytes_of_rows(tmp_path, monkeypatch):
     """Wide rows make short batches: memory follows bytes, not rows."""
     monkeypatch.setattr(read, "_SMALL_FILE", 0)
+    monkeypatch.setattr(read, "BATCH_BYTES", 200_000)
     path = tmp_path / "a.db"
     sql(path, "create table t(id integer primary key, b blob)")
     sql(
@@ -771,14 +795,15 @@ def test_batches_follow_the_bytes_of_rows(tmp_path, monkeypatch):
     )
     wanted = extract(tables(path)["t"], {"id": "bigint", "b": "binary"})
     with connect(str(path), busy_timeout=5) as c, pair(c) as snapshot:
-        sizes = [b.nbytes for b in stream(snapshot, wanted, None, None, 400, batch_bytes=200_000)]
+        sizes = [b.nbytes for b in stream(snapshot, wanted, None, None, 400)]
     assert max(sizes) <= 300_000
     assert len(sizes) >= 25
 
 
 def test_an_outlier_among_small_rows_is_refused_and_read_carefully(tmp_path, monkeypatch):
-    """In a large file a value past `batch_bytes` leaves the fast path: a batch must never near 2 GiB."""
+    """In a large file a value past a batch's bytes leaves the fast path: a batch must never near 2 GiB."""
     monkeypatch.setattr(read, "_LARGE_FILE", 0)
+    monkeypatch.setattr(read, "BATCH_BYTES", 50_000)
     monkeypatch.setattr(read, "_SMALL_FILE", 0)
     path = tmp_path / "a.db"
     sql(path, "create table t(id integer primary key, b blob)")
@@ -790,7 +815,7 @@ def test_an_outlier_among_small_rows_is_refused_and_read_carefully(tmp_path, mon
     carefully = []
     plain = read._careful
     monkeypatch.setattr(read, "_careful", lambda *args: carefully.append(1) or plain(*args))
-    got = rows(path, wanted, expected=200, batch_bytes=50_000)
+    got = rows(path, wanted, expected=200)
     assert [len(r["b"]) for r in got if r["id"] == 150] == [100_000]
     assert carefully
 

@@ -448,7 +448,7 @@ def shape_of(form: str) -> TextShape | None:
         return TextShape(like=_DAY_GLOB)
     moment = f"{_DAY_GLOB}{detail[:1] or '?'}{_MINUTE_GLOB}"
     if base == "iso":
-        return TextShape(like=f"{moment}*[0-9]", unlike=("*+*", "???????????*-*", "*Z"))
+        return TextShape(like=f"{moment}*[0-9]", unlike=("*+*", "???????????*-*"))
     offset = detail[1:]
     if not offset.startswith("Z"):
         return TextShape(like=f"{moment}*{offset}")

@@ -86,7 +86,7 @@ def _explained(play: Play, result: Any, before: Counter[Any], held: Counter[Any]
         assert play.held or play.strayed, f"{result.state}: {known} ({known.why})"
         assert result.state == "held", f"{result.state}: {known} ({known.why})"
         assert known.rule == "4.3"
-    assert before == held, "rows were written though the stream is held"
+    assert before <= held, "what is held loses nothing; windows before the one that is wrong may be there"
     assert held <= rows
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +71,128 @@ def _handles(site: kit.Site, play: Play) -> Any:
 
 def _follow(site: kit.Site, sqlite: kit.Sqlite, play: Play, handles: Any) -> None:
     seen: dict[Any, tuple[Any, ...]] = {}
-    count = len(play.key.columns)
+    width = len(play.key.columns)
     for turn in range(len(play.rounds)):
         sqlite(site.database, *play.statements(turn))
         for row in sqlite(site.database, "SELECT * FROM t"):
-            seen[row[:count]] = play.lake_row(row)
+            seen[row[:width]] = play.lake_row(row)
         result = site.one(handles=handles)
         assert result.error is None, f"{result.error} {result.error.why}"
         assert rows(site) == sorted(seen.values(), key=repr)
+
+
+@settings(
+    max_examples=EXAMPLES * 2,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(
+    play=st.sampled_from(KEYS).flatmap(plays),
+    at_once=st.integers(1, 3),
+    lookback=st.sampled_from(("0s", "2s")),
+    failing=st.frozensets(st.tuples(st.integers(1, 4), st.sampled_from(("before", "after"))), max_size=2),
+)
+@pytest.mark.timeout(3600)
+def test_a_first_load_in_windows_beside_changes_and_failures(
+    sqlite: kit.Sqlite, play: Play, at_once: int, lookback: str, failing: frozenset[tuple[int, str]]
+) -> None:
+    """A load whose windows are each large: rows change between two of them, commits fail before and after.
+
+    What no file of the slice can hold is appended as it streams; no key is there twice for it, none is lost.
+    """
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        site = kit.Site(Path(folder))
+        sqlite(site.database, *play.ddl(), *play.statements(0))
+        declared = f", primary_key: {play.key.declared}" if play.key.declared else ""
+        cursor = f"{{column: at, lookback: {lookback}}}"
+        site.write(f"  t: {{mode: merge, cursor: {cursor}, batch: {{max_rows: {at_once}}}{declared}}}\n")
+        rounds = iter(range(1, len(play.rounds)))
+        _between_windows(
+            patch, lambda: [sqlite(site.database, *play.statements(n)) for n in islice(rounds, 1)]
+        )
+        _large_windows(patch)
+        _failing(patch, dict(failing))
+        while (result := site.one()).error is not None or result.rows:
+            assert result.error is None or "pulled" in str(result.error), f"{result.error} {result.error.why}"
+        there = {row[: len(play.key.columns)]: row for row in rows(site)}
+        assert len(there) == len(rows(site))
+        now = [play.lake_row(row) for row in sqlite(site.database, "SELECT * FROM t")]
+        assert [row for row in now if there.get(row[: len(play.key.columns)]) != row] == []
+
+
+@pytest.mark.parametrize(
+    ("cursor", "change"),
+    [
+        ("{column: at, lookback: 1m}", "SELECT 1"),
+        ("{column: at, on_null: include}", "UPDATE t SET at = NULL WHERE id = 19"),
+    ],
+)
+def test_a_large_window_beside_rows_that_are_there(
+    site: kit.Site, monkeypatch: pytest.MonkeyPatch, cursor: str, change: str
+) -> None:
+    """New keys do not stream where rows come with them that may be there: the lookback's, those of NULL."""
+    _large_windows(monkeypatch)
+    site.sql("CREATE TABLE t (id INTEGER PRIMARY KEY, at TEXT)")
+    site.sql("INSERT INTO t VALUES (1, NULL)" if "NULL" in change else "SELECT 1")
+    site.sql(("INSERT INTO t VALUES (?, ?)", [(n, f"2026-03-01 10:00:{n}") for n in range(10, 23)]))
+    site.write(f"  t: {{mode: merge, cursor: {cursor}}}\n")
+    assert site.one().error is None
+    site.sql(change, "INSERT INTO t VALUES (40, '2026-03-01 10:00:40')")
+    assert site.one().error is None
+    assert sorted(site.column("t", "id")) == [row[0] for row in site.sql("SELECT id FROM t ORDER BY id")]
+
+
+def test_a_large_window_beside_rows_that_came_again(site: kit.Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that changes during the first load comes again in a later window, and is there once."""
+    _large_windows(monkeypatch)
+    site.sql(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, at INTEGER)", "INSERT INTO t VALUES (1, 1), (2, 2), (3, 3)"
+    )
+    site.write("  t: {mode: merge, cursor: at, batch: {max_rows: 1}}\n")
+    changes = iter(["UPDATE t SET at = 4 WHERE id = 1", "UPDATE t SET at = 3 WHERE id = 2"])
+    _between_windows(monkeypatch, lambda: [site.sql(change) for change in islice(changes, 1)])
+    while site.one().rows:
+        pass
+    assert rows(site) == [(1, 4), (2, 3), (3, 3)]
+
+
+def _between_windows(patch: pytest.MonkeyPatch, do: Callable[[], object]) -> None:
+    from silt.replicate.merge import MergeCycle
+
+    asked = MergeCycle._is_stopped
+
+    def asking(self: Any) -> bool:
+        do()
+        return asked(self)
+
+    patch.setattr(MergeCycle, "_is_stopped", asking)
+
+
+def _large_windows(patch: pytest.MonkeyPatch) -> None:
+    """Each row is as many as a window that streams."""
+    from silt.replicate import append, merge
+    from silt.source import evidence
+
+    for module, name in ((append, "GROUP_ROWS"), (merge, "GROUP_ROWS"), (evidence, "INLINE_ROWS")):
+        patch.setattr(module, name, 0)
+
+
+def _failing(patch: pytest.MonkeyPatch, when: dict[int, str]) -> None:
+    """The commits of these numbers fail, before or after they are in the log."""
+    from silt.target import Table
+
+    append, numbers = Table.append, count(1)
+
+    def failing(self: Any, *args: Any, **more: Any) -> int:
+        place = when.get(next(numbers))
+        if place == "before":
+            raise OSError("the plug was pulled")
+        version = append(self, *args, **more)
+        if place == "after":
+            raise OSError("the plug was pulled")
+        return version
+
+    patch.setattr(Table, "append", failing)
 
 
 # --- what is told, and refused --------------------------------------------------------------------

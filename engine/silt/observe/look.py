@@ -19,6 +19,7 @@ from silt.plan.verdict import (
     mostly_there,
     rebuild,
     renamed,
+    strayed,
     verdict,
 )
 from silt.plan.window import ceiling, shape, window_start
@@ -129,12 +130,13 @@ def examine(
     seconds since the epoch.  Raises `SchemaMoved` where the plan is of another schema.
     """
     connection = snapshot.first
+    form = shape(part)
     evidence = ev.gather(
         connection,
         part.extract,
         standing.position,
         ceiling=ceiling(part, stream.cursor, now),
-        shape=shape(part),
+        shape=form,
     )
     check_schema(part, evidence.schema_version)
     check_slice(part, standing.position)
@@ -152,11 +154,14 @@ def examine(
     last_null = None if position is None or _reads_nulls_again(part, evidence) else position.nulls
     high = _high(part, connection, evidence, None if isinstance(judged, Restart) else goal)
     nulls, null_rows = _null_range(part, connection, evidence, last_null)
+    window = ev.window(snapshot, part.extract, lo, high, max_rows=max_rows)
+    if stray := ev.stray_in(connection, part.extract, window, form):
+        return Look(standing=standing, evidence=evidence, verdict=strayed(stray))
     return Look(
         standing=standing,
         evidence=evidence,
         verdict=judged,
-        window=ev.window(snapshot, part.extract, lo, high, max_rows=max_rows),
+        window=window,
         again=_again(part, stream, connection, judged, position, lo),
         nulls=nulls,
         null_rows=null_rows,

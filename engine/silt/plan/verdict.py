@@ -171,14 +171,19 @@ def renamed(name: str, seen: str, *, manifest: str = "") -> Hold:
     )
 
 
+def strayed(why: str) -> Hold:
+    """A cursor value of another class or format than the others, which the order misplaces."""
+    return Hold(
+        why=why,
+        rule="4.3",
+        hint="a cursor has one storage class and one format: mend the value, or declare another cursor",
+    )
+
+
 def _order_broken(evidence: Evidence, order: Order, *, include_nulls: bool) -> Hold | None:
     """What makes the order itself unsafe, whatever the position (DESIGN 4.3)."""
     if evidence.stray:
-        return Hold(
-            why=evidence.stray,
-            rule="4.3",
-            hint="a cursor has one storage class and one format: mend the value, or declare another cursor",
-        )
+        return strayed(evidence.stray)
     if evidence.exhausted:
         return Hold(
             why="the greatest rowid, 9223372036854775807, is taken: SQLite now picks rowids at random",

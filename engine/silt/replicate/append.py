@@ -247,7 +247,7 @@ class AppendCycle(Cycle):
         """New rows: past the position, and NULL cursors."""
         window = look.window
         if window.rows:
-            yield from stream(snapshot, part.extract, window.lo, window.hi, window.rows)
+            yield from stream(snapshot, part.extract, window.lo, window.hi, window.rows, ends=window.rowids)
         if look.nulls and look.null_rows:
             yield from stream(snapshot, part.extract, None, None, look.null_rows, only_nulls=look.nulls)
         snapshot.first.check_same_file()

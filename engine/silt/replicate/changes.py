@@ -15,7 +15,7 @@ from silt.replicate.cycle import Cycle
 from silt.replicate.ledger import Draft, Txns, reader
 from silt.replicate.model import Committed
 from silt.replicate.tally import Meter
-from silt.replicate.upsert import span, unlike
+from silt.replicate.upsert import REWRITTEN, span, unlike
 from silt.source.read import schema
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def apply(
     batches = [batch for rows in (*changes.added, *changes.changed) for batch in rows.to_batches()]
     read = reader(part, table, meter.metered(batches))
     if not _rows(changes.changed) and not changes.deleted:
-        table.append(read, txns=txns, metadata=metadata)
+        table.append(read, txns=txns, metadata=metadata, writer=REWRITTEN)
         return
     rows = read.read_all()
     keys = part.extract.key_fields

@@ -27,11 +27,11 @@ from silt.observe import (
 from silt.plan.model import Part
 from silt.plan.verdict import GoOn, ReRead, Wait, is_same_file
 from silt.position import Position, advanced
-from silt.replicate.append import AppendCycle
+from silt.replicate.append import GROUP_ROWS, AppendCycle
 from silt.replicate.changes import Changes, ChangingCycle
 from silt.replicate.ledger import Draft, Txns, now_ms
-from silt.replicate.upsert import upsert
-from silt.shapes import DELETED, REWRITTEN_FILE
+from silt.replicate.upsert import REWRITTEN, upsert
+from silt.shapes import DELETED
 from silt.source import evidence as ev
 from silt.source.open import Snapshot
 from silt.source.read import stream
@@ -45,7 +45,9 @@ class MergeCycle(ChangingCycle, AppendCycle):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._files = target.WriterHints(file_bytes=REWRITTEN_FILE)
+        self._files = REWRITTEN
+        self._reach: dict[str, target.Predicate | None] = {}
+        """By app: where in the slice the keys of a large window lie; None where that was not asked."""
 
     def _advance(self, part: Part) -> None:
         super()._advance(part)
@@ -125,6 +127,11 @@ class MergeCycle(ChangingCycle, AppendCycle):
                 read += keyed(part, snapshot, batches)
         return read
 
+    def _draft(self, part: Part, snapshot: Snapshot, look: Look, rows: int) -> Draft:
+        large = rows > GROUP_ROWS and not look.again and not look.null_rows
+        self._reach[part.app] = reach(part, look) if large else None
+        return super()._draft(part, snapshot, look, rows)
+
     def _write(
         self,
         drafts: Sequence[Draft],
@@ -133,15 +140,32 @@ class MergeCycle(ChangingCycle, AppendCycle):
         txns: Txns,
         metadata: Mapping[str, str],
     ) -> int | None:
-        """Into an empty slice rows are appended as they come; else they are in memory, a batch at most."""
+        """Where no key can be there yet rows are appended as they come; else they are in memory, a batch."""
         parts = [draft.part for draft in drafts]
-        if all(part.extract.distinct and self._ledger.standing(part).position is None for part in parts):
+        if all(part.extract.distinct and self._is_new(part, table) for part in parts):
             return super()._write(drafts, table, rows, txns, metadata)
         written = upsert(table, parts, rows.read_all(), txns=txns, metadata=metadata)
         if written or not any(draft.needed for draft in drafts):
             return written or None
         table.empty(txns=txns, metadata=metadata)
         return 0
+
+    def _is_new(self, part: Part, table: target.Table) -> bool:
+        """Whether the slice can hold no key of the window: it is empty, or no file of it reaches there."""
+        if self._ledger.standing(part).position is None:
+            return True
+        within = self._reach[part.app]
+        return within is not None and not table.may_hold(within)
+
+
+def reach(part: Part, look: Look) -> target.Predicate | None:
+    """The range of a window's keys in the slice, where the key is the rowid; None of any other."""
+    extract = part.extract
+    (field, *others) = (f for f in extract.fields if f.name in extract.key_fields)
+    if others or field.source != extract.table.rowid_alias or field.type != "bigint":
+        return None
+    ends = look.window.rowids
+    return ends and target.Predicate(equals=part.slice.equals, between=(field.name, *ends))
 
 
 def keyed(part: Part, snapshot: Snapshot, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

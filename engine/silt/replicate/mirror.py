@@ -33,16 +33,13 @@ from silt.replicate.changes import Changes, ChangingCycle
 from silt.replicate.ledger import Draft, Txns, now_ms, reader
 from silt.replicate.model import Progress
 from silt.replicate.tally import Meter
-from silt.shapes import REWRITTEN_FILE
+from silt.replicate.upsert import REWRITTEN
 from silt.source import evidence as ev
 from silt.source.open import Connection, Snapshot, identity, machine_id, pair
 from silt.source.read import stream
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-
-_FILES = target.WriterHints(file_bytes=REWRITTEN_FILE)
 
 
 class MirrorCycle(ChangingCycle):
@@ -80,7 +77,7 @@ class MirrorCycle(ChangingCycle):
         def write(table: target.Table, txns: Txns, metadata: Mapping[str, str]) -> None:
             with closing(self._rows(part, snapshot, rows)) as batches:
                 read = reader(part, table, meter.metered(batches))
-                table.append(read, txns=txns, metadata=metadata, writer=_FILES)
+                table.append(read, txns=txns, metadata=metadata, writer=REWRITTEN)
 
         version = self._ledger.commit([draft], write)
         if version is not None:

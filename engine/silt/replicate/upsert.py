@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 from silt import target
 from silt.plan.model import Part
 from silt.replicate.ledger import Txns
-from silt.shapes import Extract
+from silt.shapes import REWRITTEN_FILE, Extract
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+REWRITTEN = target.WriterHints(file_bytes=REWRITTEN_FILE)
+"""Files of a table whose rows change are small: each that holds one is written anew."""
 
 
 def upsert(
@@ -33,7 +36,7 @@ def upsert(
         rows = last_versions(rows, extract, keys)
     within = target.Predicate(equals=within.equals, between=span(rows, extract.key_fields[0]))
     if not _is_any_there(table, rows.select(keys), within):
-        table.append(rows.to_reader(), txns=txns, metadata=metadata)
+        table.append(rows.to_reader(), txns=txns, metadata=metadata, writer=REWRITTEN)
         return int(rows.num_rows)
     merge = target.Merge(rows=rows, keys=keys, unlike=unlike(extract, rows), within=within)
     return table.merge(merge, txns=txns, metadata=metadata).written

@@ -23,7 +23,7 @@ from silt.source.clone import sequence
 from silt.source.digest import Digest
 from silt.source.open import Snapshot, identity, machine_id
 from silt.source.questions import SLOTS, Questions, given, questions, slots
-from silt.source.read import stream, whole
+from silt.source.read import INLINE_ROWS, rowids, stream, whole
 from silt.source.statement import key_column, nullable, relation, written
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Window:
     """The rows that one batch takes: keys past `lo` up to `hi`; `rows` of them pass the filter.
 
     `scanned` counts them without the filter; `last` is False when `max_rows` cut the batch short.
+    `rowids` are the least and the greatest of a large window of another order, where rows have them.
     """
 
     lo: Key | None
@@ -48,6 +49,7 @@ class Window:
     rows: int
     scanned: int
     last: bool
+    rowids: tuple[int, int] | None = None
 
 
 # --- the evidence ---------------------------------------------------------------------------------
@@ -64,7 +66,8 @@ def gather(
 ) -> Evidence:
     """All that `plan.verdict` decides from; `ceiling` is now + max_skew in the cursor's own spelling.
 
-    `shape` is what every text of the cursor looks like (None: it has no text format).  With `moved` a
+    `shape` is what every text of the cursor looks like (None: it has no text format): texts past the
+    position are left to `stray_in`.  With `moved` a
     witness of a merge is found wherever its row has moved to since.
     Raises what the connection raises; reads at most the rows of the position's cursor value.
     """
@@ -176,13 +179,10 @@ def first_value(connection: Connection, extract: Extract) -> Value:
 def _strangers(
     connection: Connection, ask: Questions, example: Value, pinned: Value, shape: TextShape | None
 ) -> Iterator[tuple[str, list[tuple[str]]]]:
-    """What looks for a stray, each an index probe but for the formats past the position."""
+    """What looks for a stray below the position or of another class, each an index probe."""
     if isinstance(example, str):
         yield "a value of class {} among texts", ask.below_text().rows(connection)
         yield "a value of class {} among texts", ask.blob().rows(connection)
-        if shape is not None:
-            past = pinned if pinned is not None else ""
-            yield "a {} of another format", ask.unlike(shape).rows(connection, value=past)
         if shape is not None and isinstance(pinned, str) and len(pinned) > _DAY_LENGTH:
             day, end = pinned[:_DAY_LENGTH], pinned[: _DAY_LENGTH + 1]
             found = ask.in_range().rows(connection, value=day, end=end)
@@ -191,6 +191,22 @@ def _strangers(
         yield "a value of class {} among blobs", ask.below_blob().rows(connection)
     elif example is not None:
         yield "a value of class {} among numbers", ask.text_or_blob().rows(connection)
+
+
+def stray_in(connection: Connection, extract: Extract, window: Window, shape: TextShape | None) -> str:
+    """In words: a cursor text of another format among those of `window`, of the last one all past it.
+
+    So each text is looked at once, however many windows there are; what is deferred is none of them.
+    """
+    order = extract.order
+    if shape is None or order is None or order.kind == "rowid":
+        return ""
+    bounds = {"value": window.lo[0] if window.lo else ""}
+    ends = not window.last and window.hi is not None
+    if ends and window.hi is not None:
+        bounds["end"] = window.hi[0]
+    found = questions(extract).unlike(shape, ends=ends).rows(connection, **bounds)
+    return f"cursor {order.cursor[0]} holds a {found[0][0]} of another format" if found else ""
 
 
 # --- witnesses ------------------------------------------------------------------------------------
@@ -410,7 +426,22 @@ def window(
     # the cut is the key of row `max_rows`: those rows have been counted on the way to it
     scanned = max_rows if cut else _scanned(snapshot, questions(extract), lo, hi)
     rows = scanned if extract.where is None else count(snapshot.first, extract, lo, hi)
-    return Window(lo=lo, hi=hi, rows=rows, scanned=scanned, last=cut is None)
+    return Window(
+        lo=lo,
+        hi=hi,
+        rows=rows,
+        scanned=scanned,
+        last=cut is None,
+        rowids=_rowids(snapshot.first, extract, lo, hi) if scanned > INLINE_ROWS else None,
+    )
+
+
+def _rowids(
+    connection: Connection, extract: Extract, lo: Key | None, hi: Key | None
+) -> tuple[int, int] | None:
+    if extract.table.kind == "view" or questions(extract).order.kind == "rowid":
+        return None
+    return rowids(connection, extract, lo, hi)
 
 
 def _cut(snapshot: Snapshot, ask: Questions, lo: Key | None, high: Key, max_rows: int) -> Key | None:

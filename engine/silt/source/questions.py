@@ -278,11 +278,14 @@ class Questions:
         """The class of a cursor value that is no blob."""
         return self._stray("unblob", lambda cursor: cursor < sa.literal_column("x''"))
 
-    def unlike(self, shape: TextShape) -> Query:
-        """The class of a cursor value past `value` that does not look like `shape`."""
-        return self._stray(
-            shape, lambda cursor: sa.and_(cursor > sa.bindparam("value"), unlike(cursor, shape))
-        )
+    def unlike(self, shape: TextShape, *, ends: bool) -> Query:
+        """The class of a cursor value past `value`, up to `end` where it ends, that is not of `shape`."""
+
+        def condition(cursor: ColumnElement[Any]) -> ColumnElement[bool]:
+            last = [cursor <= sa.bindparam("end")] if ends else []
+            return sa.and_(cursor > sa.bindparam("value"), *last, unlike(cursor, shape))
+
+        return self._stray((shape, ends), condition)
 
     def in_range(self) -> Query:
         """The class of a cursor value from `value` to before `end`."""

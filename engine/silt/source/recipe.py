@@ -402,18 +402,24 @@ def _parameters(side: str, extract: Extract, *, given: bool) -> list[ColumnEleme
 
 @lru_cache(maxsize=512)
 def recipe(
-    extract: Extract, *, from_key: bool, to_key: bool, nulls: bool = False, wide: int | None = None
+    extract: Extract,
+    *,
+    from_key: bool,
+    to_key: bool,
+    nulls: bool = False,
+    wide: int | None = None,
+    scan: Way | None = None,
 ) -> Recipe:
     """The recipe for lo < key <= hi where those are given, or for the rows with a NULL cursor.
 
-    Cached: compiling a statement costs more than a small read.
+    `scan` is another way than `way`'s own.  Cached: compiling a statement costs more than a small read.
     """
     if nulls:
         within = _null_predicate(extract)
         return Recipe(extract=extract, condition=within, range=within, way="rowid", wide=wide)
     lo, hi = _parameters("lo", extract, given=from_key), _parameters("hi", extract, given=to_key)
     within = _between(extract, lo, hi)
-    scan = way(extract)
+    scan = scan or way(extract)
     # a rowid order's range is that of its pieces: closed, and bound for each
     by_rowid = scan == "rowid" and _by_rowid(extract.order)
     condition: ColumnElement[bool] = sa.true() if by_rowid else within

@@ -30,6 +30,7 @@ from silt.target.log import LAST_CHECKPOINT, LOG, checkpoints, entry_path, entry
 from silt.target.merger import Merge, Merged
 from silt.target.model import ColumnSpec, Foreign, Owner, Predicate, WriterHints
 from silt.target.schema import arrow, delta_field, missing, specs
+from silt.target.stats import may_hold
 from silt.target.store import Stamp, Store, locate
 from silt.target.view import View
 
@@ -264,6 +265,13 @@ class Table:
     def rows(self, columns: Sequence[str], predicate: Predicate | None = None) -> Any:
         """The matching rows as a pyarrow.RecordBatchReader, in no order."""
         return self._query(query.rows_sql(columns, predicate))
+
+    def may_hold(self, predicate: Predicate) -> bool:
+        """Whether the table can hold a row that matches, by the statistics of its files alone."""
+        import pyarrow as pa
+
+        with self._translated():
+            return may_hold(pa.table(self._delta().get_add_actions(flatten=True)), predicate)
 
     def count(self, predicate: Predicate | None = None) -> int:
         """How many rows match."""
