@@ -19,7 +19,7 @@ from silt.shapes import Table, Value, ascii_lower
 if TYPE_CHECKING:
     import pyarrow as pa
     from sqlalchemy.sql.base import Executable
-    from sqlalchemy.sql.selectable import FromClause
+    from sqlalchemy.sql.selectable import FromClause, SelectBase
 
 
 class _Compiler(sqlite.base.SQLiteCompiler):
@@ -45,7 +45,7 @@ def compiled(statement: Executable) -> tuple[str, tuple[Value, ...]]:
 Template = tuple[str, tuple[str, ...], dict[str, Value]]
 
 
-def template(statement: Executable) -> Template:
+def template(statement: Executable | SelectBase) -> Template:
     """`statement` as SQL with `?`, the parameters' names in order, and the values known by name."""
     clause: Any = statement  # an Executable compiles; its class does not say so
     made = clause.compile(dialect=_dialect(), compile_kwargs={"render_postcompile": True})
