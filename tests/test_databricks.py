@@ -67,9 +67,10 @@ def test_azure_without_an_account_is_refused():
 
 
 def test_names_and_texts_are_quoted():
-    """Backticks, quotes, backslashes and line ends end nothing."""
+    """Backticks, quotes, backslashes and line ends end nothing; Spark replaces no `${name}`."""
     assert name("a`b", "c") == "`a``b`.`c`"
     assert text("it's \\ two\nlines") == "'it\\'s \\\\ two\\nlines'"
+    assert text("${user} $1 {x}") == "'\\u0024{user} $1 {x}'"
     assert [catalog_name(each) for each in ("Orders 2024", "Straße", "a.b/c", "")] == [
         "orders_2024",
         "stra_e",

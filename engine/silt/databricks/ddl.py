@@ -46,9 +46,12 @@ def name(*parts: str) -> str:
     return ".".join("`" + part.replace("`", "``") + "`" for part in parts)
 
 
+_ESCAPED: Final = str.maketrans({"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r"})
+
+
 def text(value: str) -> str:
-    """A string literal of Spark's SQL."""
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r")
+    """A string literal of Spark's SQL, which puts settings in the place of `${name}` before it reads it."""
+    escaped = value.translate(_ESCAPED).replace("${", "\\u0024{")
     return f"'{escaped}'"
 
 
