@@ -6,17 +6,16 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator
-from datetime import date, datetime
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
+import asked
 import pytest
 from clirun import silt
+from cookbook import names
 from kit import doubled, lake, sql
-from spark import Spark
+from readers import Ask
+from spark import Spark, at, differences, script
 
 pytestmark = [pytest.mark.spark, pytest.mark.timeout(1200)]
 
@@ -75,35 +74,24 @@ def _insert(folder: Path, n: int) -> None:
     )
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.replace(tzinfo=None).isoformat()
-    if isinstance(value, date | Decimal):
-        return str(value)
-    return value.hex() if isinstance(value, bytes) else value
-
-
-def _same(spark: Spark, table: Path, clause: str = "") -> dict[str, Any]:
-    """Spark sees the very rows that delta-rs does, whatever their order; its answer."""
-    found = spark(f"SELECT * FROM delta.`{table}` {clause}")
-    names = [name for name, _ in found["types"]]
-    wanted = [[_plain(row[name]) for name in names] for row in lake(table)]
-    assert Counter(map(repr, found["rows"])) == Counter(map(repr, wanted))
-    return found
+def _same(spark: Spark, table: Path) -> dict[str, str]:
+    """Spark sees the very rows that delta-rs does, whatever their order; the types that it sees."""
+    assert differences(spark, {"": Ask(str(table))}) == []
+    return dict(spark(f"SELECT * FROM {at(table)} LIMIT 0")["types"])
 
 
 def test_spark_reads_what_silt_writes(spark: Spark, folder: Path) -> None:
     """Rows, types, partitions, time travel, a column that came later, misfits and replaced tables."""
     table = folder / "lake" / "readings"
-    types = dict(_same(spark, table)["types"])
+    types = _same(spark, table)
     wanted = (
         "id bigint, at timestamp, v double, s string, b binary, ok boolean, price decimal(10,2), day date"
     )
     names = ("id", "at", "v", "s", "b", "ok", "price", "day")
     assert ", ".join(f"{name} {types[name]}" for name in names) == wanted
-    (count,) = spark(f"SELECT count(*) FROM delta.`{table}` WHERE day = DATE'2026-01-01'")["rows"]
+    (count,) = spark(f"SELECT count(*) FROM {at(table)} WHERE day = DATE'2026-01-01'")["rows"]
     assert count == [2]
-    before = spark(f"DESCRIBE HISTORY delta.`{table}`")["rows"][0][0]
+    before = spark(f"DESCRIBE HISTORY {at(table)}")["rows"][0][0]
     sql(folder / "app.db", "ALTER TABLE readings ADD COLUMN unit TEXT")
     sql(
         folder / "app.db",
@@ -111,38 +99,68 @@ def test_spark_reads_what_silt_writes(spark: Spark, folder: Path) -> None:
     )
     sql(folder / "app.db", "UPDATE settings SET n = 2 WHERE name = 'a'")
     _run(folder)
-    assert {"unit", "_rescued_data"} <= {name for name, _ in _same(spark, table)["types"]}
-    assert len(spark(f"SELECT * FROM delta.`{table}` VERSION AS OF {before}")["rows"]) == 3
+    assert {"unit", "_rescued_data"} <= _same(spark, table).keys()
+    assert len(spark(f"SELECT * FROM {at(table)} VERSION AS OF {before}")["rows"]) == 3
     _same(spark, folder / "lake" / "settings")
 
 
 def test_spark_carries_out_the_ddl(spark: Spark, folder: Path) -> None:
     """Every statement of `silt ddl` as it is, in Spark's own catalog: tables at their locations, comments."""
-    done = silt("ddl", "--catalog", "hive_metastore", "--hive", "--json", cwd=folder)
+    manifest = folder / "silt.yaml"
+    manifest.write_text(manifest.read_text().replace('it\'s what "sensors" said', f'"{COMMENT}"'))
+    _run(folder)
+    assert spark("SELECT '${spark.master}'")["rows"] == [["local[2]"]]  # what a comment must be kept from
+    done = silt("ddl", "--hive", "--json", cwd=folder)
     found = json.loads(done.stdout)
     for _ in range(2):  # it may be run again
         for statement in found["statements"]:
             spark(statement.replace("`hive_metastore`", "`spark_catalog`"))
     assert len(spark("SELECT * FROM spark_catalog.plant.readings")["rows"]) == 3
     described = {row[0]: row[1] for row in spark("DESCRIBE EXTENDED spark_catalog.plant.readings")["rows"]}
-    assert described["Comment"] == 'it\'s what "sensors" said'
-    assert described["Location"].removeprefix("file:").lstrip("/") == str(folder / "lake/readings").lstrip(
-        "/"
-    )
+    assert described["Comment"] == TOLD
+    place = str(folder / "lake/readings")
+    assert described["Location"].removeprefix("file:").lstrip("/") == place.lstrip("/")
+    _insert(folder, 0)
+    sql(folder / "app.db", "ALTER TABLE readings ADD COLUMN unit TEXT")
+    _run(folder)  # rows and columns are the log's: nothing has to be told again
+    seen = spark("SELECT * FROM spark_catalog.plant.readings")
+    assert len(seen["rows"]) == 4
+    assert "unit" in dict(seen["types"])
     spark("DROP SCHEMA spark_catalog.plant CASCADE")
+    assert len(lake(folder / "lake" / "readings")) == 4
+
+
+COMMENT = 'it\'s \\"said\\"; $${spark.master} -- a \\\\ and\\nanother line'
+"""As YAML writes it."""
+TOLD = 'it\'s "said"; ${spark.master} -- a \\ and\nanother line'
+
+
+def test_spark_sql_carries_out_the_script(folder: Path) -> None:
+    """What `silt ddl` prints is a script: by the program `spark-sql`, comments, semicolons and all."""
+    manifest = folder / "silt.yaml"
+    manifest.write_text(manifest.read_text().replace('it\'s what "sensors" said', f'"{COMMENT}"'))
+    _run(folder)
+    ddl = silt("ddl", "--hive", cwd=folder).stdout.replace("`hive_metastore`", "`spark_catalog`")
+    asked = (
+        "DESCRIBE EXTENDED spark_catalog.plant.readings; SELECT count(*) FROM spark_catalog.plant.readings"
+    )
+    said = script(folder, f"{ddl}\n{asked};\n")
+    assert said.splitlines()[-1] == "3"
+    assert TOLD.splitlines()[0] in said
 
 
 def test_spark_writes_between_silts_commits(spark: Spark, folder: Path) -> None:
-    """OPTIMIZE, VACUUM and an append of Spark's: positions survive, nothing is lost or doubled."""
+    """OPTIMIZE, VACUUM, a column and an append of Spark's: positions survive, nothing is lost or doubled."""
     table = folder / "lake" / "readings"
     for n in range(3):
         _insert(folder, n)
         _run(folder)
-    spark(f"OPTIMIZE delta.`{table}`")
+    spark(f"OPTIMIZE {at(table)}")
     _insert(folder, 3)
     _run(folder)
-    spark(f"VACUUM delta.`{table}`")
-    spark(f"INSERT INTO delta.`{table}` (id, s, day) VALUES (1000, 'of spark', DATE'2026-01-05')")
+    spark(f"VACUUM {at(table)}")
+    spark(f"ALTER TABLE {at(table)} ADD COLUMNS (seen_by string COMMENT 'whose')")
+    spark(f"INSERT INTO {at(table)} (id, s, day, seen_by) VALUES (1000, 'of spark', DATE'2026-01-05', 'me')")
     _insert(folder, 4)
     _run(folder)
     assert "up to date" in _run(folder)
@@ -150,13 +168,89 @@ def test_spark_writes_between_silts_commits(spark: Spark, folder: Path) -> None:
     assert doubled(row["id"] for row in rows) == []
     wanted = {row[0] for row in sql(folder / "app.db", "SELECT id FROM readings")}
     assert {row["id"] for row in rows} == wanted | {1000}
+    assert _same(spark, table)["seen_by"] == "string"
+
+
+TAKEN_AWAY = {
+    "DELETE": "DELETE FROM {} WHERE id = 2",
+    "UPDATE": "UPDATE {} SET s = 'other' WHERE id = 2",
+    "MERGE": "MERGE INTO {} t USING (SELECT 2L AS id) s ON t.id = s.id WHEN MATCHED THEN DELETE",
+    "RESTORE": "RESTORE TABLE {} TO VERSION AS OF 0",
+    "CREATE OR REPLACE": (
+        "CREATE OR REPLACE TABLE {0} USING DELTA PARTITIONED BY (day) AS SELECT * FROM {0} WHERE id > 1"
+    ),
+}
+
+
+@pytest.mark.parametrize("what", TAKEN_AWAY)
+def test_what_spark_takes_away_holds_the_stream(spark: Spark, folder: Path, what: str) -> None:
+    """Rows that silt counted are gone: it holds, says who did what, writes nothing; reset sends all anew."""
+    table = folder / "lake" / "readings"
+    spark(TAKEN_AWAY[what].format(at(table)))
+    left = sorted((row["id"], row["s"]) for row in lake(table))
+    assert len(left) < 3 or what == "UPDATE"
+    _insert(folder, 0)
+    assert what.split(maxsplit=1)[0] in _run(folder, ends=1)
+    assert sorted((row["id"], row["s"]) for row in lake(table)) == left
+    assert silt("reset", "silt.yaml", "readings", "--yes", cwd=folder).returncode == 0
+    _run(folder)
+    wanted = sql(folder / "app.db", "SELECT id, s FROM readings ORDER BY id")
+    assert sorted((row["id"], row["s"]) for row in lake(table)) == wanted
     _same(spark, table)
 
 
-def test_a_delete_of_sparks_holds_the_stream(spark: Spark, folder: Path) -> None:
-    """Rows that silt counted are gone: it holds, says who did what, and writes nothing."""
-    table = folder / "lake" / "readings"
-    spark(f"DELETE FROM delta.`{table}` WHERE id = 2")
-    _insert(folder, 0)
-    assert "DELETE" in _run(folder, ends=1)
-    assert sorted(row["id"] for row in lake(table)) == [1, 3]
+def _newest(table: Path) -> int:
+    return max(int(entry.stem) for entry in (table / "_delta_log").glob("*.json"))
+
+
+def test_spark_reads_the_change_feed(spark: Spark, tmp_path: Path) -> None:
+    """Of a mirror and a merge: what changed in the source, and nothing else."""
+    for name in ("a", "b"):
+        sql(
+            tmp_path / "app.db",
+            f"CREATE TABLE {name} (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, v TEXT)",
+            f"INSERT INTO {name} VALUES (1, 1, 'x'), (2, 2, 'y'), (3, 3, 'z')",
+        )
+    (tmp_path / "silt.yaml").write_text(
+        "version: 1\nsources: {app: ./app.db}\ntargets: {lake: ./lake}\n"
+        "defaults: {properties: {delta.enableChangeDataFeed: true}}\nstreams:\n"
+        "  a: {mode: mirror}\n  b: {mode: merge, cursor: at, deletes: {mode: hard, max_fraction: 1}}\n"
+    )
+    _run(tmp_path)
+    for name in ("a", "b"):
+        sql(
+            tmp_path / "app.db",
+            f"UPDATE {name} SET v = 'new', at = 9 WHERE id = 1",
+            f"DELETE FROM {name} WHERE id = 2",
+            f"INSERT INTO {name} VALUES (4, 10, 'w')",
+        )
+    first = {name: _newest(tmp_path / "lake" / name) for name in ("a", "b")}
+    _run(tmp_path)
+    for name, version in first.items():
+        path = tmp_path / "lake" / name
+        said = f"SELECT id, v, _change_type FROM table_changes_by_path('{path}', {version + 1})"
+        changes = sorted(map(tuple, spark(said)["rows"]))
+        assert changes == [
+            (1, "new", "update_postimage"),
+            (1, "x", "update_preimage"),
+            (2, "y", "delete"),
+            (4, "w", "insert"),
+        ]
+
+
+def test_spark_reads_what_every_recipe_writes(
+    spark: Spark, tmp_path_factory: pytest.TempPathFactory, real_databases: Path
+) -> None:
+    """Rows, types, partitions, time travel, after columns came and rows went."""
+    sensors = real_databases / "sensor_readings.db"
+    found = [asked.of_recipe(tmp_path_factory.mktemp("cook"), name, sensors) for name in names()]
+    asks = {name: ask for some in found for name, ask in some.items()}
+    asked.check_recipes(asks)
+    assert differences(spark, asks) == []
+
+
+def test_spark_reads_the_torture_database(spark: Spark, tmp_path: Path) -> None:
+    """Every type, value, key and name, by modes in turn, after rows came, changed and went."""
+    asks = asked.of_torture(tmp_path)
+    assert len(asks) >= 60
+    assert differences(spark, asks) == []

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+import asked
 import pytest
 import readers
-import torture
-from cookbook import OF_SENSORS, Cook, names
+from cookbook import names
 from kit import Site, lake, sql
-from readers import PROGRAMS, Ask, cells, delta_rs, differences
+from readers import PROGRAMS, Ask, delta_rs, differences
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -67,14 +66,7 @@ def test_sensor_by_another_reader(sensor: Path, reader: str) -> None:
 @pytest.fixture(scope="module")
 def tortured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ask]:
     """All of them, by modes in turn, changed once."""
-    site = Site(tmp_path_factory.mktemp("tortured"))
-    assigned = torture.in_turn(torture.VARIANTS["wal"].oddities)
-    torture.build(site.database, torture.VARIANTS["wal"], tuple(assigned))
-    site.manifest.write_text(torture.manifest(assigned))
-    site.cycle()
-    torture.change(site.database, assigned)
-    results = {result.name: result for result in site.cycle().streams}
-    return {o.name: Ask(str(site.folder / "lake" / results[o.name].into)) for o in assigned}
+    return asked.of_torture(tmp_path_factory.mktemp("tortured"))
 
 
 @pytest.mark.nightly
@@ -90,47 +82,15 @@ def test_the_torture_database(tortured: dict[str, Ask], reader: str) -> None:
 
 @pytest.fixture(scope="module")
 def cooked(tmp_path_factory: pytest.TempPathFactory, real_databases: Path) -> dict[str, Ask]:
-    """The tables of every recipe, and what is to be asked of them.
-
-    As they are after a column came, rows went and others came; as they were before; by their partitions.
-    """
-    asks: dict[str, Ask] = {}
-    for name in names():
-        cook = Cook(tmp_path_factory.mktemp("cook"), name, real_databases / "sensor_readings.db")
-        cook.run()
-        before = {table: (_version(path), delta_rs(Ask(str(path)))) for table, path in cook.tables().items()}
-        assert before, name
-        cook.change()
-        cook.run()
-        for table, path in cook.tables().items():
-            asks[f"{name} {table}"] = Ask(str(path))
-            version, rows = before[table]
-            then = asks[f"{name} {table} before"] = Ask(str(path), version=version)
-            assert cells(delta_rs(then)) == cells(rows)
-            asks |= {f"{name} {table} {where}": Ask(str(path), where=where) for where in _partitions(path)}
-    return asks
-
-
-def _version(table: Path) -> int:
-    return max(int(entry.stem) for entry in (table / "_delta_log").glob("*.json"))
-
-
-def _partitions(table: Path) -> set[str]:
-    """A condition for each partition, by what the log says of its files."""
-    found = set()
-    for entry in (table / "_delta_log").glob("*.json"):
-        for line in entry.read_text().splitlines():
-            values = json.loads(line).get("add", {}).get("partitionValues", {})
-            found |= {f"`{name}` = '{value}'" for name, value in values.items() if value is not None}
-    return found
+    """The tables of every recipe, and what is to be asked of them."""
+    sensors = real_databases / "sensor_readings.db"
+    asks = (asked.of_recipe(tmp_path_factory.mktemp("cook"), name, sensors) for name in names())
+    return {name: ask for found in asks for name, ask in found.items()}
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("reader", PROGRAMS)
 def test_every_recipe(cooked: dict[str, Ask], reader: str) -> None:
     """Rows, types, partitions, time travel of what each recipe writes, after columns came and rows went."""
-    recipes = {name.split(" ")[0] for name in cooked}
-    assert recipes == set(names()) >= OF_SENSORS
-    assert sum(" before" in name for name in cooked) >= 20
-    assert {name.split("`")[1] for name in cooked if "`" in name} >= {"day", "month", "_silt_database"}
+    asked.check_recipes(cooked)
     assert differences(reader, cooked) == []
