@@ -298,6 +298,24 @@ def test_odd_shapes_replicate(shapes: dict[str, Any], table: str) -> None:
         assert equal(folder / f"app{number}.db", table, folder / f"lake{number}" / table) > 0
 
 
+def test_a_column_that_is_called_as_one_of_the_change_feed_is_refused_with_one(tmp_path: Path) -> None:
+    """Neither Spark nor delta-rs can tell the two apart; renamed, or without a feed, it is one as any."""
+    site = Site(tmp_path)
+    site.sql('CREATE TABLE t(id INTEGER PRIMARY KEY, "_Change_Type" TEXT)', "INSERT INTO t VALUES (1, 'a')")
+    feed = "properties: {delta.enableChangeDataFeed: true}"
+    site.write(f"  t: {{mode: mirror, {feed}}}\n")
+    error = site.one().error
+    assert error.what == "column _Change_Type is called as one of the change feed's own"
+    assert error.hint.startswith("`columns: {_Change_Type: {rename: another_name}}`, or leave delta.")
+    site.write("  t: {mode: mirror}\n")
+    assert site.one().state == "ok"
+    site.write(f"  t: {{mode: mirror, {feed}, into: u, columns: {{_Change_Type: {{rename: kind}}}}}}\n")
+    assert site.one().state == "ok"
+    site.sql("UPDATE t SET _Change_Type = 'b'")
+    assert site.one().state == "ok"
+    assert site.lake("u") == [{"id": 1, "kind": "b"}]
+
+
 def test_a_view_with_a_declared_cursor_is_a_stream(tmp_path: Path) -> None:
     """A view replicates by a cursor that is unique; a pattern does not take it up."""
     site = Site(tmp_path)

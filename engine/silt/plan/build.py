@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Final
 
 from silt.errors import Held, SiltError, UserError, Wrong
 from silt.manifest.model import Stream
@@ -209,6 +210,7 @@ def _planned(seen: Seen, into: str, group: Sequence[SeenDatabase]) -> tuple[Tabl
     built = build_fields(seen, lake, [d for d in group if has_types(d)] or group)
     built.changes.check(seen.stream)
     _check_partitions(seen, lake, built.fields)
+    _check_feed(seen.stream, lake, built.fields)
     have = {c.name for c in lake.columns}
     # the column of misfits comes with the first of them (replicate.ledger)
     fields = (f for f in built.fields if f.lineage != "rescued" or f.name in have)
@@ -236,6 +238,24 @@ def _settings(stream: Stream, lake: SeenLake) -> Iterator[Setting]:
     for name, value in stream.properties:
         if lake.properties.get(name) != value:
             yield Setting(name=name, value=value, was=lake.properties.get(name))
+
+
+_FEED: Final = "delta.enableChangeDataFeed"
+_OF_FEED: Final = ("_change_type", "_commit_version", "_commit_timestamp")
+
+
+def _check_feed(stream: Stream, lake: SeenLake, fields: Sequence[Field]) -> None:
+    """A change feed adds columns of its own: neither Spark nor delta-rs takes a second one of their names."""
+    if {**lake.properties, **dict(stream.properties)}.get(_FEED) != "true":
+        return
+    taken = next((field for field in fields if field.name.lower() in _OF_FEED), None)
+    if taken is not None:
+        called = taken.source or taken.name
+        raise UserError(
+            f"column {taken.name} is called as one of the change feed's own",
+            hint=f"`columns: {{{called}: {{rename: another_name}}}}`, or leave {_FEED} out",
+            setting=f"columns.{called}.rename",
+        )
 
 
 def _check_partitions(seen: Seen, lake: SeenLake, fields: Sequence[Field]) -> None:
