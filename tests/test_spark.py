@@ -11,9 +11,11 @@ from pathlib import Path
 
 import asked
 import pytest
+import torture
 from clirun import silt
 from cookbook import names
 from kit import doubled, lake, sql
+from oracle import quoted
 from readers import Ask
 from spark import Spark, at, differences, script
 
@@ -133,6 +135,33 @@ def test_spark_carries_out_the_ddl(spark: Spark, folder: Path) -> None:
 COMMENT = 'it\'s \\"said\\"; $${spark.master} -- a \\\\ and\\nanother line'
 """As YAML writes it."""
 TOLD = 'it\'s "said"; ${spark.master} -- a \\ and\nanother line'
+
+
+PARTS = ("a b", "a/b", "ü", "%41", "a=b", ":", "it's", '"q"', "a\\b", "#", "?", "{x}", "*", "a\tb", ".", "..")
+
+
+def test_spark_finds_tables_and_partitions_of_any_name(spark: Spark, tmp_path: Path) -> None:
+    """By the DDL's locations: tables called by reserved words, blanks, quotes; partitions of such values."""
+    folder = tmp_path / "a place"
+    folder.mkdir()
+    tables = (*torture.NAMES, "parts")
+    sql(
+        folder / "app.db",
+        *(f"CREATE TABLE {quoted(name)} (id INTEGER PRIMARY KEY, p TEXT)" for name in tables),
+        *((f"INSERT INTO {quoted(name)} (p) VALUES (?)", [(part,) for part in PARTS]) for name in tables),
+    )
+    streams = {**{name: {} for name in torture.NAMES}, "parts": {"partition_by": ["p"]}}
+    head = {"version": 1, "name": "odd", "sources": {"app": "./app.db"}, "targets": {"lake": "./lake"}}
+    (folder / "silt.yaml").write_text(json.dumps({**head, "streams": streams}))
+    _run(folder)
+    found = json.loads(silt("ddl", "--hive", "--json", cwd=folder).stdout)
+    for statement in found["statements"]:
+        spark(statement.replace("`hive_metastore`", "`spark_catalog`"))
+    assert len(found["tables"]) == len(tables)
+    for table in found["tables"]:
+        rows = spark(f"SELECT id, p FROM spark_catalog.odd.`{table['name']}`")["rows"]
+        assert sorted(rows) == [[n, part] for n, part in enumerate(PARTS, 1)], table
+    spark("DROP SCHEMA spark_catalog.odd CASCADE")
 
 
 def test_spark_sql_carries_out_the_script(folder: Path) -> None:
