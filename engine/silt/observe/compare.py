@@ -9,10 +9,14 @@ rows, are compared whole.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from heapq import heapify, heappop, heappush
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from silt import target, types
 from silt.errors import Held, UserError
@@ -37,6 +41,11 @@ ROW_BYTES, KEY_BYTES = 100, 64
 LEAST_ROWS, MOST_ROWS = 1_000, 500_000
 """Rows of a range at least and at most."""
 
+RUN_ROWS = 256
+"""Rows that runs of rising keys hold on average, from which they are put in order as they are."""
+
+Bounds: TypeAlias = tuple[Key | None, Key | None] | None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
@@ -50,7 +59,7 @@ class Difference:
     gone: pa.Table
     source_rows: int
     lake_rows: int
-    bounds: tuple[Key | None, Key | None] | None = None
+    bounds: Bounds = None
 
 
 def differences(
@@ -65,19 +74,30 @@ def differences(
     """The source's rows beside the slice's, range by range of the key; ranges without a difference, too.
 
     Without `content` only keys are compared, and `missing` holds keys.  Of the slice those rows count whose
-    column `live` is NULL.  Raises `UserError` for a key that is NULL or there twice, `Held` for one that
-    the slice holds twice.
+    column `live` is NULL.  While the source's next range is read, a thread reads and compares the slice's;
+    it is idle whenever a range is yielded, so `table` is the caller's then.
+
+    Raises `UserError` for a key that is NULL or there twice, `Held` for one that the slice holds twice.
     """
     if nulls := ev.count_without_key(snapshot.first, part.extract):
         raise without_key(part, nulls)
     rows = max(LEAST_ROWS, min(MOST_ROWS, RANGE_BYTES // max(row_bytes, 1)))
     slice_ = _Slice(part, table, content=content, live=live)
+
+    def compared(source: pa.Table, bounds: Bounds, least: Key | None, greatest: Key | None) -> Difference:
+        return replace(_difference(part, source, slice_.rows(least, greatest), slice_), bounds=bounds)
+
     least: Key | None = None
-    for source, bounds, last in _ranges(part, snapshot, slice_.extract, rows):
-        greatest = None if last else _greatest(source, slice_.keys)
-        found = _difference(part, source, slice_.rows(least, greatest), slice_)
-        yield replace(found, bounds=bounds)
-        least = greatest
+    before: Future[Difference] | None = None
+    with ThreadPoolExecutor(1, thread_name_prefix="silt-slice") as pool:
+        for source, bounds, last in _ranges(part, snapshot, slice_.extract, rows):
+            if before is not None:
+                yield before.result()
+            greatest = None if last else _greatest(source, slice_.keys)
+            before = pool.submit(compared, source, bounds, least, greatest)
+            least = greatest
+        if before is not None:
+            yield before.result()
 
 
 def fetched(part: Part, snapshot: Snapshot, found: Difference) -> pa.Table:
@@ -127,7 +147,7 @@ def without_key(part: Part, rows: int) -> UserError:
 
 def _ranges(
     part: Part, snapshot: Snapshot, extract: Extract, rows: int
-) -> Iterator[tuple[pa.Table, tuple[Key | None, Key | None] | None, bool]]:
+) -> Iterator[tuple[pa.Table, Bounds, bool]]:
     """The source's rows in ranges of about `rows`, each sorted by the key: rows, bounds, whether the last.
 
     A range of which a filter takes every row is part of the next one.
@@ -199,13 +219,47 @@ def _read(
 def _sorted(rows: pa.Table, keys: Sequence[str]) -> pa.Table:
     import pyarrow.compute as pc
 
-    if len(keys) == 1 and _rises(rows.column(keys[0]).combine_chunks()):
-        return rows
+    if len(keys) == 1:
+        rows = _in_runs(rows, keys[0])
+        if _rises(rows.column(keys[0]).combine_chunks()):
+            return rows
     return rows.take(pc.sort_indices(rows, sort_keys=[(name, "ascending") for name in keys]))
 
 
+def _in_runs(rows: pa.Table, key: str) -> pa.Table:
+    """`rows` with their runs of rising keys merged, where they are long; else as they are.
+
+    Readers, and the pieces of a file, come in turns; taking each row anew costs a third of reading it.
+    """
+    import pyarrow as pa
+
+    values = rows.column(key).combine_chunks()
+    slices: list[pa.Table] = []
+    runs = _runs(values)
+    heapify(runs)
+    while runs and (len(runs) + len(slices)) * RUN_ROWS <= len(values):
+        _, start, end = heappop(runs)
+        cut = end
+        if runs:
+            cut = bisect_right(range(end), runs[0][0], start, key=lambda place: values[place].as_py())
+        slices.append(rows.slice(start, cut - start))
+        if cut < end:
+            heappush(runs, (values[cut].as_py(), cut, end))
+    return rows if runs or not slices else pa.concat_tables(slices)
+
+
+def _runs(values: pa.Array) -> list[tuple[Any, int, int]]:
+    """Where the values rise: the first one, its place, the place after the last; as many as are worth it."""
+    import pyarrow.compute as pc
+
+    count = len(values)
+    falls = pc.indices_nonzero(pc.less(values.slice(1), values.slice(0, max(count - 1, 0))))
+    starts = [0, *(place + 1 for place in falls.slice(0, count // RUN_ROWS + 1).to_pylist())]
+    return [(values[at].as_py(), at, end) for at, end in pairwise([*starts, count])] if count else []
+
+
 def _rises(values: pa.Array) -> bool:
-    """Whether they are in order already: rows mostly come so, and taking them anew costs a third."""
+    """Whether they are in order already, as rows mostly come."""
     import pyarrow.compute as pc
 
     count = len(values) - 1
@@ -302,10 +356,17 @@ def _within(rows: pa.Table, keys: Sequence[str], least: Key | None, greatest: Ke
     import pyarrow.compute as pc
 
     if least is not None:
-        rows = rows.filter(_past(rows, keys, least))
+        rows = _filtered(rows, _past(rows, keys, least))
     if greatest is not None:
-        rows = rows.filter(pc.invert(_past(rows, keys, greatest)))
+        rows = _filtered(rows, pc.invert(_past(rows, keys, greatest)))
     return rows
+
+
+def _filtered(rows: pa.Table, wanted: Any) -> pa.Table:
+    """Mostly all of them, which then are not copied."""
+    import pyarrow.compute as pc
+
+    return rows if pc.all(wanted).as_py() else rows.filter(wanted)
 
 
 def _past(rows: pa.Table, keys: Sequence[str], key: Key) -> Any:
@@ -349,7 +410,7 @@ def _difference(part: Part, source: pa.Table, lake: pa.Table, slice_: _Slice) ->
     both = pc.is_valid(place)
     met = source.filter(both)
     other = lake.take(place.drop_null())
-    gone = pc.invert(pc.is_in(pa.array(range(lake.num_rows), pa.int64()), value_set=place.drop_null()))
+    gone = pc.invert(pc.is_in(pa.arange(0, lake.num_rows), value_set=place.drop_null()))
     return Difference(
         missing=source.filter(pc.invert(both)),
         changed=met.filter(_differs(met, other, slice_.compared)),
@@ -368,7 +429,7 @@ def _places(mine: pa.Table, theirs: pa.Table) -> pa.Array:
         values = theirs.column(0).combine_chunks()
         return pc.index_in(mine.column(0).combine_chunks(), value_set=values).cast(pa.int64())
     numbered = [
-        side.append_column(name, pa.array(range(side.num_rows), pa.int64()))
+        side.append_column(name, pa.arange(0, side.num_rows))
         for side, name in ((mine, "silt_mine"), (theirs, "silt_theirs"))
     ]
     joined = numbered[0].join(numbered[1], keys=mine.schema.names, join_type="left outer")

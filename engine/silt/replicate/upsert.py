@@ -79,7 +79,7 @@ def last_versions(rows: pa.Table, extract: Extract, keys: Sequence[str]) -> pa.T
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    places = pa.array(range(rows.num_rows), pa.int64())
+    places = pa.arange(0, rows.num_rows)
     by = [f(rows.column(name)) for name in _cursor(extract) for f in (pc.is_valid, lambda column: column)]
     numbered = pa.table([*by, places], names=[str(i) for i in range(len(by) + 1)])  # a NULL comes first
     ordered = pc.sort_indices(numbered, sort_keys=[(name, "ascending") for name in numbered.schema.names])
