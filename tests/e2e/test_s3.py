@@ -35,7 +35,7 @@ STREAMS = """\
 
 def _write(folder: Path, root: str, options: dict[str, str], streams: str = STREAMS) -> None:
     """A manifest whose target is on S3."""
-    given = "".join(f"      {name}: '{value}'\n" for name, value in options.items())
+    given = "".join(f"      {name}: '{value}'\n" for name, value in options.items()) or "      {}\n"
     (folder / "silt.yaml").write_text(
         "version: 1\nname: plant\nnode: ${NODE_ID:?set NODE_ID}\n"
         "sources:\n  app: ./app.db\n  tenants: ./tenants/*.db\n"
@@ -62,9 +62,9 @@ def _databases(folder: Path, rows: int = 250) -> None:
         )
 
 
-def _run(folder: Path, node: str = "n1") -> dict[str, Any]:
+def _run(folder: Path, node: str = "n1", **variables: str) -> dict[str, Any]:
     """`silt run --once`: its streams by name."""
-    done = silt("run", "silt.yaml", "--once", "--json", cwd=folder, NODE_ID=node)
+    done = silt("run", "silt.yaml", "--once", "--json", cwd=folder, NODE_ID=node, **variables)
     assert done.returncode == 0, done.stdout + done.stderr
     return {stream["name"]: stream for stream in json.loads(done.stdout)["streams"]}
 
@@ -104,14 +104,17 @@ def test_append_group_commit_overwrite_and_a_wiped_device(s3: S3, tmp_path: Path
 
 
 def test_two_nodes_share_tables(s3: S3, tmp_path: Path) -> None:
-    """Two machines write to the same tables: each replaces, and goes on from, its own slice only."""
-    for node in ("n1", "n2"):
+    """Two machines write to the same tables: each replaces, and goes on from, its own slice only.
+
+    One signs in by options, the other by its environment.
+    """
+    for node, options, variables in (("n1", s3.options, {}), ("n2", {}, s3.options)):
         (tmp_path / node).mkdir()
         _databases(tmp_path / node, rows=3)
-        _write(tmp_path / node, "shared", s3.options)
-        _run(tmp_path / node, node)
+        _write(tmp_path / node, "shared", options)
+        _run(tmp_path / node, node, **variables)
     sql(tmp_path / "n2" / "app.db", "DELETE FROM settings", "INSERT INTO settings VALUES ('z', 0.0)")
-    _run(tmp_path / "n2", "n2")
+    _run(tmp_path / "n2", "n2", **s3.options)
     rows = _rows(s3, "shared", "settings")
     assert sorted((row["_silt_node"], row["name"]) for row in rows) == [("n1", "a"), ("n1", "b"), ("n2", "z")]
     assert doubled((row["_silt_node"], row["id"]) for row in _rows(s3, "shared", "t")) == []
