@@ -179,13 +179,24 @@ def _near(extract: Extract, ends: tuple[int, int] | None, expected: int | None) 
 def rowids(
     connection: Connection, extract: Extract, lo: Key | None, hi: Key | None
 ) -> tuple[int, int] | None:
-    """The least and the greatest rowid of the rows with lo < key <= hi; None where there is none."""
-    number = rowid(relation(extract.table), extract.table)
-    if number is None:
+    """The least and the greatest rowid of the rows with lo < key <= hi; None where there is none.
+
+    Whole keys are compared only of rows with a bound's own cursor: of each row it takes three times as long.
+    """
+    rel = relation(extract.table)
+    number = rowid(rel, extract.table)
+    if number is None or extract.order is None:
         return None
-    ends = sa.select(sa.func.min(number), sa.func.max(number)).select_from(relation(extract.table))
-    ((low, high),) = connection.rows(ends.where(predicate(extract, lo, hi)))
-    return None if low is None else (int(low), int(high))
+    lead = key_column(rel, extract.table, extract.order.columns[0])
+    between = [*([lead > lo[0]] if lo else []), *([lead < hi[0]] if hi else [])]
+    at_bounds = lead.in_([key[0] for key in (lo, hi) if key])
+    ends = sa.select(sa.func.min(number), sa.func.max(number)).select_from(rel)
+    found = (
+        *connection.rows(ends.where(predicate(extract, None, None), *between)),
+        *connection.rows(ends.where(predicate(extract, lo, hi), at_bounds)),
+    )
+    taken = [int(end) for row in found for end in row if end is not None]
+    return (min(taken), max(taken)) if taken else None
 
 
 def _whole_range(
