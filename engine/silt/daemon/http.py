@@ -125,7 +125,15 @@ class _Running:
         )
         self._server = uvicorn.Server(config)
         if not self._stopping.is_set():
-            asyncio.run(self._server.serve(sockets=[self._socket]))
+            asyncio.run(_served(self._server, self._socket))
+
+
+async def _served(server: uvicorn.Server, listening: socket.socket) -> None:
+    """Serve until it is told to end; who is connected still when its patience has ended is cut off."""
+    await server.serve(sockets=[listening])
+    for connection in tuple(server.server_state.connections):
+        connection.transport.close()
+    await asyncio.sleep(0)
 
 
 def _bound(at: Listen) -> socket.socket:
