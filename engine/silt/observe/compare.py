@@ -389,7 +389,6 @@ def _past(rows: pa.Table, keys: Sequence[str], key: Key) -> Any:
 
 def _difference(part: Part, source: pa.Table, lake: pa.Table, slice_: _Slice) -> Difference:
     """Both sides are sorted by the key."""
-    import pyarrow as pa
     import pyarrow.compute as pc
 
     keys = list(slice_.keys)
@@ -410,7 +409,7 @@ def _difference(part: Part, source: pa.Table, lake: pa.Table, slice_: _Slice) ->
     both = pc.is_valid(place)
     met = source.filter(both)
     other = lake.take(place.drop_null())
-    gone = pc.invert(pc.is_in(pa.arange(0, lake.num_rows), value_set=place.drop_null()))
+    gone = pc.is_null(pc.inverse_permutation(place.drop_null(), max_index=lake.num_rows - 1))
     return Difference(
         missing=source.filter(pc.invert(both)),
         changed=met.filter(_differs(met, other, slice_.compared)),
