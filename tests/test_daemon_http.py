@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import pytest
+import uvicorn
 from fakes import ANYWHERE, Fake, refusal, stream
 
 from silt.daemon import board as boards
@@ -413,3 +416,29 @@ def test_what_is_no_address_says_what_is(text, hint):
     import re
 
     assert re.search(hint, caught.value.hint)
+
+
+def test_who_does_not_read_is_cut_off_at_the_end():
+    """An answer that nobody takes: the listener ends after its patience, and so does the connection."""
+
+    async def endless(scope, _receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while scope:
+            await send({"type": "http.response.body", "body": b"x" * 200_000, "more_body": True})
+
+    server = uvicorn.Server(
+        uvicorn.Config(endless, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
+    )
+    with socket.create_server(("127.0.0.1", 0)) as at:
+        thread = threading.Thread(target=lambda: asyncio.run(listener._served(server, at)))
+        thread.start()
+        with socket.create_connection(at.getsockname()) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.recv(1)
+            server.should_exit = True
+            thread.join(60)
+            client.settimeout(30)
+            with suppress(ConnectionResetError):
+                while client.recv(1 << 20):
+                    pass
+    assert not thread.is_alive()

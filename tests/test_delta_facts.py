@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import lake
@@ -163,3 +164,11 @@ def test_fork_after_use_panics(tmp_path: Path) -> None:
         [sys.executable, "-c", code, (tmp_path / "t").as_uri()], capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, "a forked child could use delta-rs"
+
+
+def test_a_partition_of_a_negative_fraction_is_spelt_wrongly(tmp_path: Path) -> None:
+    """-0.5 becomes `0.-50`, and the table is read no more: hence no decimals with a scale in partition_by."""
+    rows = pa.table({"m": pa.array([Decimal("-0.50")], pa.decimal128(10, 2)), "id": [1]})
+    with pytest.raises(DeltaError, match=r"0\.-50"):
+        write_deltalake((tmp_path / "t").as_uri(), rows, partition_by=["m"])
+    assert '"m":"0.-50"' in lake.entry(tmp_path / "t", 0).read_text()

@@ -149,6 +149,7 @@ def test_what_is_no_value_of_the_column(column: Column, text: str, what: str) ->
         ("b ", "a", Column(name="name", example="x", collation="RTRIM")),
         ("x'ff'", "x'00'", Column(name="tag", example=b"x")),
         ("2026-01-02", "2026-01-01", Column(name="at", example="2026-01-01T00:00:00", form="iso")),
+        ("a", "ā", Column(name="name", example="x", encoding="UTF-16le")),  # 61 00, 01 01
     ],
 )
 def test_ends_the_wrong_way_round(start: str, end: str, column: Column) -> None:
@@ -161,6 +162,8 @@ def test_ends_the_wrong_way_round(start: str, end: str, column: Column) -> None:
     ("start", "end", "column"),
     [
         ("B", "b", Column(name="name", example="x")),
+        ("ā", "z", Column(name="name", example="x", encoding="UTF-16le")),
+        ("z", "ā", Column(name="name", example="x", encoding="UTF-16be")),
         ("b", "B", Column(name="name", example="x", collation="NoCase")),
         ("a  ", "a", Column(name="name", example="x", collation="RTRIM")),
         ("2026-01-01", "2026-01-01", Column(name="at", example="2026-01-01T00:00:00", form="iso")),
@@ -171,8 +174,8 @@ def test_ends_the_wrong_way_round(start: str, end: str, column: Column) -> None:
         ),
     ],
 )
-def test_ends_that_are_one_value(start: str, end: str, column: Column) -> None:
-    """An interval has its ends in it, in the column's own order."""
+def test_ends_in_the_order_of_the_column(start: str, end: str, column: Column) -> None:
+    """An interval has its ends in it; which one is the smaller the column's own order says."""
     edges(Interval(start=start, end=end), column)
 
 
@@ -198,3 +201,19 @@ def test_moments_are_counted_to_their_fraction_and_beyond_what_is_counted(form, 
         edges(Interval(start=bounds[0], end=bounds[1]), Column(name="at", example=example, form=form))
         == edges_
     )
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York", None])
+@pytest.mark.parametrize("form", ["iso", "date_text"])
+def test_the_end_of_the_calendar(form: str, zone: str | None) -> None:
+    """The last day that there is bounds texts in any zone: nothing lies beyond it."""
+    column = Column(name="at", example="2026-01-01T00:00:00", form=form, timezone=zone)
+    _, high = edges(Interval(start=None, end="9999-12-31"), column)
+    assert str(high).replace("T", " ") >= "9999-12-31 23:59:59"[: len(str(high))]
+
+
+def test_a_moment_that_its_zone_would_put_past_the_calendar() -> None:
+    """It bounds texts as the calendar's last moment."""
+    column = Column(name="at", example="2026-01-01T00:00:00", form="iso", timezone="Asia/Tokyo")
+    _, high = edges(Interval(start=None, end="9999-12-31T23:59:59Z"), column)
+    assert str(high).startswith("9999-12-31")

@@ -113,6 +113,29 @@ GIVEN = """\
 """
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "what"), [("DECIMAL(10,2)", "-0.5", "is decimal(10,2)"), ("BLOB", "x'00'", "is binary")]
+)
+def test_what_no_partition_can_be_is_refused_at_plan(
+    tmp_path: Path, kind: str, value: str, what: str
+) -> None:
+    """Binary, which readers corrupt, and decimals with a fraction, which delta-rs spells wrongly."""
+    site = Site(tmp_path)
+    site.sql(f"CREATE TABLE t(id INTEGER PRIMARY KEY, v {kind})", f"INSERT INTO t VALUES (1, {value})")
+    site.write("  t: {partition_by: [v]}\n")
+    assert f"partition_by 'v' {what}" in str(site.one().error)
+    assert not (tmp_path / "lake" / "t").exists()
+
+
+def test_a_decimal_is_a_partition_as_text(tmp_path: Path) -> None:
+    """The way out that the refusal names."""
+    site = Site(tmp_path)
+    site.sql("CREATE TABLE t(id INTEGER PRIMARY KEY, v DECIMAL(10,2))", "INSERT INTO t VALUES (1, -0.5)")
+    site.write("  t: {partition_by: [v], columns: {v: {type: string}}}\n")
+    assert site.one().state == "ok"
+    assert [row["v"] for row in site.lake("t")] == ["-0.5"]
+
+
 def test_names_that_the_manifest_gives_are_those_that_spark_takes(tmp_path: Path) -> None:
     """Renamed, computed and constant columns too: plan says so, and the columns stay the same ones."""
     site = Site(tmp_path)

@@ -132,7 +132,7 @@ async def _served(server: uvicorn.Server, listening: socket.socket) -> None:
     """Serve until it is told to end; who is connected still when its patience has ended is cut off."""
     await server.serve(sockets=[listening])
     for connection in tuple(server.server_state.connections):
-        connection.transport.close()
+        connection.transport.abort()  # what it did not read is dropped
     await asyncio.sleep(0)
 
 

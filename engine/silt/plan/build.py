@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
+from silt import types
 from silt.errors import Held, SiltError, UserError, Wrong
 from silt.manifest.model import Stream
 from silt.manifest.problems import did_you_mean
@@ -288,6 +289,13 @@ def _check_partition(name: str, setting: str, fields: Sequence[Field]) -> None:
         raise UserError(
             f"partition_by {name!r} is binary, which readers corrupt",
             hint="partition by another column",
+            setting=setting,
+        )
+    if types.parse(by[name].type).scale:
+        raise UserError(
+            f"partition_by {name!r} is {by[name].type}",
+            why="delta-rs writes -0.5 as '0.-50' there, and nobody reads the table any more",  # measured
+            hint=f"`columns: {{{name}: {{type: string}}}}`, or partition by another column",
             setting=setting,
         )
 

@@ -21,6 +21,7 @@ _NUMBER: Final = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)
 _BLOB: Final = re.compile(r"[xX]'((?:[0-9a-fA-F]{2})*)'")
 _TICK: Final = timedelta(microseconds=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST: Final = datetime.min.replace(tzinfo=UTC)
 _LAST: Final = datetime.max.replace(tzinfo=UTC)
 
 
@@ -49,6 +50,7 @@ class Column:
     form: str | None = None
     timezone: str | None = None
     collation: str = "BINARY"
+    encoding: str = "UTF-8"
 
 
 def edges(interval: Interval, column: Column) -> tuple[Value, Value]:
@@ -66,15 +68,18 @@ def edges(interval: Interval, column: Column) -> tuple[Value, Value]:
 
 
 def _ranked(value: Value, column: Column) -> Any:
-    """What sorts as SQLite sorts it: its own collations fold, an application's are not asked for."""
+    """What sorts as SQLite sorts it: by bytes; its own collations fold, and know UTF-8 alone.
+
+    An application's are not asked for: there the statements say BINARY.
+    """
     if not isinstance(value, str):
         return value
     match ascii_lower(column.collation):
         case "nocase":
-            return ascii_lower(value)
+            return ascii_lower(value).encode("utf-8", "surrogatepass")
         case "rtrim":
-            return value.rstrip(" ")
-    return value
+            return value.rstrip(" ").encode("utf-8", "surrogatepass")
+    return value.encode(column.encoding, "surrogatepass")
 
 
 def _edge(text: str, column: Column, option: str, *, last: bool) -> Value:
@@ -181,8 +186,11 @@ def _spelt(text: str, moment: datetime, form: str, timezone: str | None, *, last
     if last and _is_day(text) and types.base_format(form) != "date_text":
         column = Column(name="", example="", form=form, timezone=timezone)
         following = _next_day(text, column)
-        moment = _LAST if following is None else following - _TICK
-    spelt = str(types.spell(moment, form, timezone))
+        moment, timezone = (_LAST, "UTC") if following is None else (following - _TICK, timezone)
+    try:
+        spelt = str(types.spell(moment, form, timezone))
+    except OverflowError:  # the calendar ends there: its last moment, or first, in any zone
+        spelt = str(types.spell(_LAST if last else _FIRST, form, "UTC"))
     return spelt if last or "Z" in form else _shortest(spelt)
 
 

@@ -266,6 +266,7 @@ class IntervalCycle(AppendCycle):
             form=form,
             timezone=shown.timezone if shown is not None else None,
             collation="BINARY" if held is None else held.collation,
+            encoding=connection.encoding,
         )
 
     # --- is a row told from others ---
