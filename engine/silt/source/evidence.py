@@ -202,10 +202,9 @@ def stray_in(connection: Connection, extract: Extract, window: Window, shape: Te
     if shape is None or order is None or order.kind == "rowid":
         return ""
     bounds = {"value": window.lo[0] if window.lo else ""}
-    ends = not window.last and window.hi is not None
-    if ends and window.hi is not None:
+    if not window.last and window.hi is not None:
         bounds["end"] = window.hi[0]
-    found = questions(extract).unlike(shape, ends=ends).rows(connection, **bounds)
+    found = questions(extract).unlike(shape, ends="end" in bounds).rows(connection, **bounds)
     return f"cursor {order.cursor[0]} holds a {found[0][0]} of another format" if found else ""
 
 
@@ -432,16 +431,8 @@ def window(
         rows=rows,
         scanned=scanned,
         last=cut is None,
-        rowids=_rowids(snapshot.first, extract, lo, hi) if scanned > INLINE_ROWS else None,
+        rowids=rowids(snapshot.first, extract, lo, hi) if scanned > INLINE_ROWS else None,
     )
-
-
-def _rowids(
-    connection: Connection, extract: Extract, lo: Key | None, hi: Key | None
-) -> tuple[int, int] | None:
-    if extract.table.kind == "view" or questions(extract).order.kind == "rowid":
-        return None
-    return rowids(connection, extract, lo, hi)
 
 
 def _cut(snapshot: Snapshot, ask: Questions, lo: Key | None, high: Key, max_rows: int) -> Key | None:

@@ -94,14 +94,13 @@ def stream(
             scan="rowid" if near else None,
         ),
         bounds=key_bounds(lo, hi),
-        batch_bytes=BATCH_BYTES,
         batch_rows=MAX_BATCH_ROWS,
         loaded_at=loaded_at or datetime.now(UTC),
     )
     if unproved(extract) and only_nulls is None:
         _check_unique(first, extract, lo, hi)
     whole = near or _whole_range(first, extract, lo, hi, only_nulls, job.recipe)
-    if size > max(_SMALL_FILE, BATCH_BYTES):
+    if size > _SMALL_FILE:
         job.batch_rows = _batch_rows(first, job, whole)
     pieces = _pieces(whole, expected, job.batch_rows)
     readers = snapshot.readers if len(pieces) > 1 else (first,)
@@ -139,27 +138,26 @@ class _Job:
     schema: pa.Schema
     recipe: Recipe
     bounds: dict[str, Value]
-    batch_bytes: int
     loaded_at: datetime
     batch_rows: int
     constants: dict[str, pa.Array] = field(default_factory=dict)
 
     def adapt(self, batch: pa.RecordBatch) -> None:
         """Fit `batch_rows` to the bytes of a row as last seen."""
-        self.batch_rows = _fitting(batch, self.batch_bytes)
+        self.batch_rows = _fitting(batch)
 
 
-def _fitting(batch: pa.RecordBatch, batch_bytes: int) -> int:
-    return _rows_of(int(batch.nbytes) // max(int(batch.num_rows), 1), batch_bytes)
+def _fitting(batch: pa.RecordBatch) -> int:
+    return _rows_of(int(batch.nbytes) // max(int(batch.num_rows), 1))
 
 
 def parallel(rows: int, row_bytes: int) -> bool:
     """Whether so many rows of `row_bytes` bytes of Arrow are worth two readers."""
-    return rows >= PARALLEL_BATCHES * _rows_of(row_bytes, BATCH_BYTES)
+    return rows >= PARALLEL_BATCHES * _rows_of(row_bytes)
 
 
-def _rows_of(row_bytes: int, batch_bytes: int) -> int:
-    return max(1, min(MAX_BATCH_ROWS, batch_bytes // max(row_bytes, 1)))
+def _rows_of(row_bytes: int) -> int:
+    return max(1, min(MAX_BATCH_ROWS, BATCH_BYTES // max(row_bytes, 1)))
 
 
 def _near(extract: Extract, ends: tuple[int, int] | None, expected: int | None) -> _Piece | None:
@@ -179,15 +177,16 @@ def _near(extract: Extract, ends: tuple[int, int] | None, expected: int | None) 
 def rowids(
     connection: Connection, extract: Extract, lo: Key | None, hi: Key | None
 ) -> tuple[int, int] | None:
-    """The least and the greatest rowid of the rows with lo < key <= hi; None where there is none.
+    """The least and the greatest rowid of the rows with lo < key <= hi; None without one, or in its order.
 
     Whole keys are compared only of rows with a bound's own cursor: of each row it takes three times as long.
     """
     rel = relation(extract.table)
     number = rowid(rel, extract.table)
-    if number is None or extract.order is None:
+    order = extract.order
+    if number is None or order is None or order.kind == "rowid" or extract.table.kind == "view":
         return None
-    lead = key_column(rel, extract.table, extract.order.columns[0])
+    lead = key_column(rel, extract.table, order.columns[0])
     between = [*([lead > lo[0]] if lo else []), *([lead < hi[0]] if hi else [])]
     at_bounds = lead.in_([key[0] for key in (lo, hi) if key])
     ends = sa.select(sa.func.min(number), sa.func.max(number)).select_from(rel)
@@ -263,7 +262,7 @@ def whole(key: Key) -> int:
 
 
 def _batch_rows(connection: Connection, job: _Job, whole: _Piece | None) -> int:
-    """How many rows fit `batch_bytes`, by a few of them."""
+    """How many rows fit a batch, by a few of them."""
     if whole is None or job.recipe.way == "any":
         return _CAREFUL_ROWS
     values = job.recipe.fast.values(job.bounds, whole.lo, whole.hi)
@@ -272,9 +271,7 @@ def _batch_rows(connection: Connection, job: _Job, whole: _Piece | None) -> int:
             first = next(batches, None)
     except Refused:
         return _CAREFUL_ROWS
-    return (
-        MAX_BATCH_ROWS if first is None or first.num_rows < _SAMPLE_ROWS else _fitting(first, job.batch_bytes)
-    )
+    return MAX_BATCH_ROWS if first is None or first.num_rows < _SAMPLE_ROWS else _fitting(first)
 
 
 def _check_unique(connection: Connection, extract: Extract, lo: Key | None, hi: Key | None) -> None:
