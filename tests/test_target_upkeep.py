@@ -278,6 +278,17 @@ def test_vacuum_removes_what_a_crash_left_half_written(tmp_path: Path) -> None:
     assert [path.exists() for path in (*half, young, other)] == [False, False, True, True]
 
 
+def test_vacuum_beside_a_writer_that_renames(tmp_path: Path) -> None:
+    """A file that a writer renames while the folder is looked through is none that a crash left half written.
+
+    To whoever looks it is a name without a file: the vacuum of a busy table failed by it, now and then.
+    """
+    grown(tmp_path / "t", 2)
+    (tmp_path / "t" / "part-3.parquet#1").symlink_to("renamed.parquet")
+    assert opened(tmp_path / "t").expired(0) == ()
+    assert opened(tmp_path / "t").vacuum(0, metadata=ABOUT).files == 0
+
+
 def test_tombstones_that_a_checkpoint_forgot(tmp_path: Path) -> None:
     """Checkpoints drop what left the table long ago; a vacuum that only knew those would leave the files."""
     path = tmp_path / "t"

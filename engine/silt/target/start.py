@@ -67,7 +67,7 @@ def _drop_torn_checkpoints(folder: Path) -> list[str]:
     notes = [_drop(folder, checkpoint) for checkpoint in torn]
     hint = hinted(files)
     if (folder / LAST_CHECKPOINT).exists() and not (hint and all(files.stamp(p) for p in hint.paths)):
-        (folder / LAST_CHECKPOINT).unlink()
+        (folder / LAST_CHECKPOINT).unlink(missing_ok=True)  # or another silt of this node was faster
         notes.append(f"{LAST_CHECKPOINT} named no checkpoint that is there, and was removed")
     if notes:
         durable.fsync_path(folder / LOG)

@@ -204,24 +204,24 @@ class Upkeep:
                 version=self.version,
             )
 
-    def _staged(self, retain: float) -> tuple[Path, ...]:
-        """What a killed process left half written on a local disk: delta-rs does not even list those."""
+    def _staged(self, retain: float) -> dict[Path, int]:
+        """What a killed process left half written on a local disk, with sizes: delta-rs does not list it.
+
+        What is being written now has its last name before it is looked at, perhaps: that is none of these.
+        """
         root = self.folder
         if root is None:
-            return ()
-        oldest = time.time() - retain
-        found = (
-            root / folder / name for folder, _, names in os.walk(root) for name in names if _HALF.search(name)
-        )
-        return tuple(path.relative_to(root) for path in found if path.stat().st_mtime < oldest)
+            return {}
+        oldest = (time.time() - retain) * 1e9
+        halves = (Path(at, name) for at, _, names in os.walk(root) for name in names if _HALF.search(name))
+        found = {path.relative_to(root): LocalFiles(root).stamp(str(path)) for path in halves}
+        return {path: stamp[0] for path, stamp in found.items() if stamp and stamp[1] < oldest}
 
     def _remove_staged(self, retain: float) -> Vacuumed:
-        files = size = 0
-        for path in self._staged(retain):
-            whole = (self.folder or Path()) / path
-            files, size = files + 1, size + whole.stat().st_size
-            whole.unlink()
-        return Vacuumed(files=files, bytes=size)
+        found = self._staged(retain)
+        for path in found:
+            ((self.folder or Path()) / path).unlink(missing_ok=True)
+        return Vacuumed(files=len(found), bytes=sum(found.values()))
 
     def _vacuum(
         self, retain: float, *, dry_run: bool, metadata: Mapping[str, str] | None = None
