@@ -35,6 +35,17 @@ def start(*arguments: str | Path, cwd: Path | None = None, **variables: str) -> 
     return warm.Process(list(map(str, arguments)), cwd=cwd, env=environment(**variables))
 
 
+def doomed(*arguments: str | Path, cwd: Path, at: str, log: Path) -> warm.Process:
+    """`silt ARGUMENTS` that notes where it is, and kills itself at `at` ("place:n"; see `faults`)."""
+    return start(*arguments, cwd=cwd, FAULTS_AT=at, FAULTS_LOG=str(log))
+
+
+def ended(process: warm.Process) -> tuple[int, str]:
+    """The exit code, negative for a signal, and what it said on its standard error."""
+    _, problems = process.communicate(timeout=300)
+    return process.wait(), problems
+
+
 class Cold(subprocess.Popen[str]):
     """`silt ARGUMENTS` as a shell starts it, imports and all; it ends with the test that failed beside it."""
 

@@ -1,29 +1,20 @@
 """Silt as a process that says where it is, and can kill itself there.
 
 Every boundary that it passes is one line in the file `$FAULTS_LOG`.  `$FAULTS_AT=place:n` sends the
-process SIGKILL the n-th time it is at that place.  Nothing else is changed: faults only.
-
-`python faults.py serve` is a `Nursery`'s process: it has imported what a cold start spends most of its
-time on, and forks a silt for each line that it reads.  It has used none of it: delta-rs panics in a
-process that was forked after a use (FACTS).
+process SIGKILL the n-th time it is at that place.  Nothing else is changed: faults only.  A process that
+`warm` starts with `$FAULTS_LOG` has the marks (`clirun.doomed`).
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from functools import lru_cache
-from importlib import import_module
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 PLACES = (
     "planned",  # the plan is made, nothing was read
@@ -116,106 +107,3 @@ def install() -> None:
     _around(merger, "run", before="before commit", after="committed")
     _around(table.DeltaTable, "create_checkpoint", after="checkpointed")
     _around(target, "sync", before="before sync", after="synced")
-
-
-# --- the nursery ----------------------------------------------------------------------------------
-
-
-def _serve() -> None:
-    from silt.cli import main
-
-    for name in (
-        "pyarrow.parquet",
-        "sqlalchemy.dialects.sqlite",
-        "jsonschema",
-        "silt.cli.run",
-        "silt.daemon",
-    ):
-        import_module(name)
-    install()
-    for line in sys.stdin:
-        asked = json.loads(line)
-        if "wait" in asked:
-            print(os.waitstatus_to_exitcode(os.waitpid(asked["wait"], 0)[1]), flush=True)
-            continue
-        pid = os.fork()
-        if not pid:
-            _become(asked, main)
-        print(pid, flush=True)
-
-
-def _become(asked: dict[str, Any], main: Callable[[], None]) -> None:
-    os.chdir(asked["folder"])
-    os.environ.update(asked["environment"])
-    quiet = os.open(os.devnull, os.O_RDWR)
-    errors = os.open(asked["errors"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    for descriptor, place in ((quiet, 0), (quiet, 1), (errors, 2)):
-        os.dup2(descriptor, place)
-    sys.argv = ["silt", *asked["arguments"]]
-    code: Any = 1
-    try:
-        main()
-    except SystemExit as end:
-        code = end.code
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(int(code or 0))
-
-
-@dataclass
-class Child:
-    """A silt that a nursery started."""
-
-    nursery: Nursery
-    pid: int
-    errors: Path
-
-    def kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
-
-    def wait(self) -> tuple[int, str]:
-        """Its exit code, negative for a signal, and what it said on its standard error."""
-        return self.nursery.ask({"wait": self.pid}), self.errors.read_text()
-
-
-class Nursery:
-    """Starts silt processes with marks, without the half second that imports take."""
-
-    def __init__(self, environment: dict[str, str]) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, __file__, "serve"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-
-    def ask(self, question: dict[str, Any]) -> int:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(question) + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
-
-    def start(self, folder: Path, *arguments: str, at: str, log: Path) -> Child:
-        """`silt ARGUMENTS` in `folder`."""
-        errors = folder / "errors.log"
-        environment = {"FAULTS_AT": at, "FAULTS_LOG": str(log)}
-        asked = {
-            "folder": str(folder),
-            "arguments": arguments,
-            "environment": environment,
-            "errors": str(errors),
-        }
-        return Child(self, self.ask(asked), errors)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.communicate(timeout=60)
-
-
-if __name__ == "__main__":
-    _serve()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from faults import Nursery
+from clirun import doomed, ended
 from kit import Site, Sqlite, lake
 from oracle import RESCUED, as_kept, as_stored, quoted, types_of
 from torture import SPARK
@@ -74,7 +74,6 @@ class Follower:
 
     site: Site
     sqlite: Sqlite
-    nursery: Nursery
     key: Key
     mode: str
     max_rows: int
@@ -200,8 +199,7 @@ class Follower:
         log = self.site.folder / "places.log"
         log.write_text("")
         arguments = ("run", "silt.yaml", "--once")
-        child = self.nursery.start(self.site.folder, *arguments, at=f"{place}:{count}", log=log)
-        code, problems = child.wait()
+        code, problems = ended(doomed(*arguments, cwd=self.site.folder, at=f"{place}:{count}", log=log))
         landed = log.read_text().splitlines().count(place) >= count
         assert (code == -signal.SIGKILL) == landed, f"{code}, at {place} {landed}: {problems}"
         assert landed or code in (0, 1), problems

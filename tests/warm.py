@@ -85,6 +85,8 @@ def _become(question: Mapping[str, Any], out: int, err: int) -> NoReturn:
     sys.argv = ["silt", *question["arguments"]]
     if question["timeout"] is not None:  # what a hang was about
         faulthandler.dump_traceback_later(question["timeout"] * 0.9, file=2)
+    if "FAULTS_LOG" in os.environ:
+        import_module("faults").install()
     code: Any = 1
     try:
         cli.main()

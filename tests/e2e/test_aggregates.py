@@ -20,8 +20,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from clirun import environment, silt
-from faults import Nursery
+from clirun import doomed, ended, silt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kit import Site, Sqlite, lake, sql
@@ -215,14 +214,8 @@ AGAIN = {"mid-read": 2, "committed": 2, "before commit": 3}
 RUN = ("run", "silt.yaml", "--once", "--json")
 
 
-@pytest.fixture
-def nursery() -> Iterator[Nursery]:
-    with Nursery(environment()) as started:
-        yield started
-
-
 @pytest.mark.timeout(400)
-def test_killed_at_every_boundary(database: Sqlite, tmp_path: Path, nursery: Nursery) -> None:
+def test_killed_at_every_boundary(database: Sqlite, tmp_path: Path) -> None:
     """SIGKILL at every boundary, several commits a cycle: windows once, whole; late rows counted once."""
     rng = random.Random(7)
     world = World(site=Site(tmp_path), sql=database, form="epoch_ms", size=10 * SECOND, lateness=0, batch=4)
@@ -235,8 +228,8 @@ def test_killed_at_every_boundary(database: Sqlite, tmp_path: Path, nursery: Nur
         now += 120 * SECOND
         log = tmp_path / "places.log"
         log.write_text("")
-        child = nursery.start(tmp_path, *RUN, at=f"{place}:{AGAIN.get(place, 1)}", log=log)
-        code, problems = child.wait()
+        at = f"{place}:{AGAIN.get(place, 1)}"
+        code, problems = ended(doomed(*RUN, cwd=tmp_path, at=at, log=log))
         assert code in (0, -signal.SIGKILL), problems
         landed[place] += code != 0
         if place == "before create":

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clirun import Cold, environment, silt
-from faults import PLACES, Child, Nursery
+import warm
+from clirun import Cold, doomed, ended, silt
+from faults import PLACES
 from kit import difference, lake, sql
 from writer import TENANTS, Writer, prepare, tables
 
@@ -48,7 +49,6 @@ class Campaign:
     """Runs `silt run --once` again and again, kills it, and counts where it was."""
 
     folder: Path
-    nursery: Nursery
     landed: Counter[str] = field(default_factory=Counter)
     finished: int = 0
 
@@ -60,14 +60,13 @@ class Campaign:
     def log(self) -> Path:
         return self.folder / "places.log"
 
-    def _start(self, *options: str, at: str = "") -> Child:
+    def _start(self, *options: str, at: str = "") -> warm.Process:
         self.log.write_text("")
-        return self.nursery.start(self.folder, *RUN, *options, at=at, log=self.log)
+        return doomed(*RUN, *options, cwd=self.folder, at=at, log=self.log)
 
     def at(self, place: str, count: int = 1, *options: str) -> bool:
         """A run that kills itself at the place; False when it ended before it came there."""
-        code, problems = self._start(*options, at=f"{place}:{count}").wait()
-        return self._ended(code, problems, place)
+        return self._ended(ended(self._start(*options, at=f"{place}:{count}")), place)
 
     def amid(self, chance: random.Random) -> None:
         """A run that is killed from outside, some time after its plan is made; counted by its last place."""
@@ -78,8 +77,7 @@ class Campaign:
         time.sleep(chance.random() * 0.3)
         process.kill()
         last = (self.log.read_text().splitlines() or ["start"])[-1]
-        code, problems = process.wait()
-        self._ended(code, problems, f"after {last!r}")
+        self._ended(ended(process), f"after {last!r}")
 
     def anywhen(self, chance: random.Random) -> None:
         """A run of the untouched program that is killed from outside, at any moment of its life."""
@@ -87,9 +85,10 @@ class Campaign:
         time.sleep(0.1 + chance.random() * 1.2)
         process.kill()
         _, problems = process.communicate(timeout=100)
-        self._ended(process.returncode, problems, "any moment")
+        self._ended((process.returncode, problems), "any moment")
 
-    def _ended(self, code: int, problems: str, place: str) -> bool:
+    def _ended(self, how: tuple[int, str], place: str) -> bool:
+        code, problems = how
         if code == -signal.SIGKILL:
             self.landed[place] += 1
             return True
@@ -120,19 +119,13 @@ def _commits(table: Path) -> Iterator[dict[str, Any]]:
 # --- the tests ------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def nursery() -> Iterator[Nursery]:
-    with Nursery(environment()) as started:
-        yield started
-
-
 CREATING = ("before create", "created")
 OFTEN = ("before read", "mid-read", "mid-write", "before commit", "committed")
 MORE = ("planned", "before sync", "synced", "checkpointed", "reported")
 
 
 @pytest.mark.timeout(max(300, KILLS * 8))
-def test_killed_while_an_application_writes(tmp_path: Path, nursery: Nursery) -> None:
+def test_killed_while_an_application_writes(tmp_path: Path) -> None:
     """Killed at every boundary and at random moments, in every mode: no row is missing, none is doubled.
 
     Small batches, a tie-breaker that does not rise, no key at all, a glob in one commit, an overwrite,
@@ -140,7 +133,7 @@ def test_killed_while_an_application_writes(tmp_path: Path, nursery: Nursery) ->
     """
     prepare(tmp_path)
     (tmp_path / "silt.yaml").write_text(MANIFEST)
-    chance, campaign = random.Random(KILLS), Campaign(tmp_path, nursery)
+    chance, campaign = random.Random(KILLS), Campaign(tmp_path)
     with Writer(tmp_path, pause=0.03) as application:
         time.sleep(0.3)
         for place in CREATING:
@@ -210,7 +203,7 @@ FIRST_LOAD = (
 
 
 @pytest.mark.timeout(300)
-def test_killed_during_a_first_load(tmp_path: Path, nursery: Nursery) -> None:
+def test_killed_during_a_first_load(tmp_path: Path) -> None:
     """A load of several commits, one by two readers, an overwrite past memory: each resumes, and is whole."""
     numbers = f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS})"
     sql(
@@ -220,7 +213,7 @@ def test_killed_during_a_first_load(tmp_path: Path, nursery: Nursery) -> None:
         f"INSERT INTO big {numbers} SELECT i, 'name ' || i, i / 3.0 FROM n",
     )
     (tmp_path / "silt.yaml").write_text(BULK)
-    campaign = Campaign(tmp_path, nursery)
+    campaign = Campaign(tmp_path)
     for stream, place, count in FIRST_LOAD:
         assert campaign.at(place, count, "--select", stream), f"{stream} ended before it was {place}"
     campaign.finish()

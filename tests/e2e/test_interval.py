@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import signal
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from clirun import environment, silt
-from faults import Nursery
+from clirun import doomed, ended, silt
 from kit import Site, difference, sql
 
 from silt import manifest, observe, replicate
@@ -442,15 +440,9 @@ def test_rows_at_the_position_in_doubt_come_first(site: Site) -> None:
 # --- killed, and the command ----------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    with Nursery(environment()) as started:
-        yield started
-
-
 @pytest.mark.parametrize("mode", ["append", "merge", "mirror"])
 @pytest.mark.parametrize("place", ["mid-read", "before commit", "committed", "synced"])
-def test_killed_at_every_boundary(tmp_path: Path, nursery: Nursery, mode: str, place: str) -> None:
+def test_killed_at_every_boundary(tmp_path: Path, mode: str, place: str) -> None:
     """SIGKILL in the second batch: the same interval again leads to the source's rows, each once."""
     site = Site(tmp_path)
     filled(site, f"{MODES[mode]}, batch: {{max_rows: 7}}")
@@ -461,7 +453,7 @@ def test_killed_at_every_boundary(tmp_path: Path, nursery: Nursery, mode: str, p
     ask = ("reset", "silt.yaml", "t", *bounds, "--yes")
     count = {"mid-read": 3, "before commit": 2, "committed": 2, "synced": 4}[place]
     log = site.folder / "places.log"
-    code, problems = nursery.start(site.folder, *ask, at=f"{place}:{count}", log=log).wait()
+    code, problems = ended(doomed(*ask, cwd=site.folder, at=f"{place}:{count}", log=log))
     assert code == -signal.SIGKILL, problems or log.read_text()
     assert log.read_text().splitlines()[-1] == place
     half = Counter(v for _, _, v in rows(site))

@@ -10,14 +10,11 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from clirun import environment
-from faults import Nursery
 from hypothesis import HealthCheck, Phase, event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -87,8 +84,6 @@ CRASHES: Counter[str] = Counter()
 class Machine(RuleBasedStateMachine):
     """One table, one stream, one run of steps."""
 
-    nursery: Nursery
-
     def __init__(self) -> None:
         super().__init__()
         self.stack = ExitStack()
@@ -116,7 +111,7 @@ class Machine(RuleBasedStateMachine):
         folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
         sqlite = self.stack.enter_context(closing(Sqlite()))
         columns = {f"c{i}": kind for i, kind in enumerate(declared)}
-        self.it = Follower(Site(folder), sqlite, self.nursery, key, mode, max_rows, columns)
+        self.it = Follower(Site(folder), sqlite, key, mode, max_rows, columns)
         self.it.begin(wal=wal)
         if resident:
             from silt import manifest, observe
@@ -210,18 +205,11 @@ class Machine(RuleBasedStateMachine):
             self.stack.close()
 
 
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    with Nursery(environment()) as started:
-        yield started
-
-
 @pytest.mark.timeout(7200)
-def test_whatever_happens(nursery: Nursery) -> None:
+def test_whatever_happens() -> None:
     """Random schemas, changes of rows and columns, modes, cycles and SIGKILLs in between."""
-    kind: Callable[[], Machine] = type("Nursed", (Machine,), {"nursery": nursery})
     run_state_machine_as_test(
-        kind,
+        Machine,
         settings=settings(
             max_examples=EXAMPLES,
             stateful_step_count=STEPS,

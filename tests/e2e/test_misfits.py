@@ -14,8 +14,7 @@ from typing import Any
 
 import kit
 import pytest
-from clirun import environment
-from faults import Nursery
+from clirun import doomed, ended
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from oracle import rescued as value
@@ -243,17 +242,9 @@ def test_a_zero_below_zero_keeps_its_sign_as_text(tmp_path: Path) -> None:
 # --- killed ---------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    with Nursery(environment()) as started:
-        yield started
-
-
 @pytest.mark.parametrize("mode", ["append", "overwrite"])
 @pytest.mark.parametrize("place", ["mid-write", "before commit", "committed", "synced"])
-def test_killed_before_the_column_comes_and_after(
-    tmp_path: Path, nursery: Nursery, place: str, mode: str
-) -> None:
+def test_killed_before_the_column_comes_and_after(tmp_path: Path, place: str, mode: str) -> None:
     """The second batch needs the column: killed on either side of adding it, no row is lost or doubled."""
     killed = 0
     for count in (1, 2, 3):
@@ -262,8 +253,8 @@ def test_killed_before_the_column_comes_and_after(
         many(site, 30, r20="x")
         site.write(f"  t: {{mode: {mode}, batch: {{max_rows: 12}}, columns: {{n: {{type: bigint}}}}}}\n")
         log = site.folder / "places.log"
-        child = nursery.start(site.folder, "run", "silt.yaml", "--once", at=f"{place}:{count}", log=log)
-        code, problems = child.wait()
+        ask = ("run", "silt.yaml", "--once")
+        code, problems = ended(doomed(*ask, cwd=site.folder, at=f"{place}:{count}", log=log))
         assert code in (0, -signal.SIGKILL), problems
         killed += code != 0
         assert site.one().state == "ok"
