@@ -24,16 +24,20 @@ for table in itertools.cycle(tables):
         break
     c.execute(f"INSERT INTO {table} (x) VALUES (?)", (f"row {made}",))
     made += 1
+    if made == 1:
+        print("writing", flush=True)
 print(made)
 """
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """A process that inserts into every table in turn, until this ends."""
+    """A process that inserts into every table in turn, from now on until this ends."""
     command = [sys.executable, "-S", "-c", WRITER, str(path), *TABLES]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
         try:
+            assert process.stdout is not None
+            process.stdout.readline()
             yield
         finally:
             made, _ = process.communicate(timeout=60)

@@ -225,7 +225,8 @@ class Follower:
 
     def check(self, rows: list[Version]) -> None:
         """The lake after a cycle that is ok, over these rows of the source."""
-        there, kinds = self.lake(), types_of(self.into) if rows else {}
+        there = self.lake()
+        kinds = types_of(self.into) if there else {}  # rows that left the source stay, in append
         seen = Counter((row["serial"], row["rev"]) for row in there)
         assert [version for version, count in seen.items() if count > 1] == [], "a version is there twice"
         for row in there:
