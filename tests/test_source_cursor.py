@@ -349,7 +349,7 @@ def test_large_values_are_not_fetched(counted, monkeypatch):
 
 
 def test_a_large_table_is_not_scanned(tmp_path):
-    """Many rows take about as long as ten thousand: rows are reached by their key."""
+    """Many rows take about as much CPU as ten thousand: rows are reached by their key."""
     took = {}
     for rows in (10_000, 400_000):
         path = tmp_path / f"{rows}.db"
@@ -364,9 +364,9 @@ def test_a_large_table_is_not_scanned(tmp_path):
             (table,) = reflect(c)
             best = []
             for _ in range(3):
-                started = time.perf_counter()
+                started = time.process_time()
                 seen = census(c, table)
-                best.append(time.perf_counter() - started)
+                best.append(time.process_time() - started)
             took[rows] = min(best)
             assert seen.rows <= 2000
     assert took[400_000] < 5 * took[10_000]
