@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from kit import Site, Sqlite
+from oracle import types_of
 from tables import KINDS, Case, Kind, Play, cases, quoted
 
 EXAMPLES = 250 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 5
@@ -61,11 +62,11 @@ def _play(site: Site, sqlite: Sqlite, play: Play, handles: Any) -> None:
     before: Counter[Any] = Counter()
     for turn in play.case.rounds:
         sqlite(site.database, *play.statements(turn))
+        result = site.one(handles=handles)
+        held = _lake(site, play.case)
         rows = _source(site, sqlite, play.case)
         if play.case.kind.by_rowid or play.case.kind.view:
             play.expect([number for number, _ in rows])
-        result = site.one(handles=handles)
-        held = _lake(site, play.case)
         event(result.state)
         if result.state in ("ok", "waiting"):
             assert not play.held, f"held was expected: {play}"
@@ -96,7 +97,15 @@ def _source(site: Site, sqlite: Sqlite, case: Case) -> list[tuple[Any, tuple[str
     what = f"{quoted(case.key_name)}, *" if numbered else "NULL, *"
     columns = sqlite(site.database, f"SELECT type FROM pragma_table_xinfo({_text(case.table)})")
     rows = sqlite(site.database, f"SELECT {what} FROM {quoted(case.read_from)}")
-    return [(row[0], tuple(_as(c[0], v) for c, v in zip(columns, row[1:], strict=True))) for row in rows]
+    declared = [_text_in_the_lake(site) if kind == "DATETIME" else kind for (kind,) in columns]
+    return [(row[0], tuple(_as(d, v) for d, v in zip(declared, row[1:], strict=True))) for row in rows]
+
+
+def _text_in_the_lake(site: Site) -> str:
+    """DATETIME; TEXT where too many of its values were no times when the table was made."""
+    table = site.folder / "lake" / "s"
+    kinds = types_of(table) if (table / "_delta_log").is_dir() else {}
+    return "TEXT" if kinds.get("ts") == "string" else "DATETIME"
 
 
 def _text(name: str) -> str:

@@ -317,6 +317,18 @@ def test_stray_cursor_value_holds(site: kit.Site, fault: str, when: str) -> None
     assert len(site.lake("t")) == 2
 
 
+@pytest.mark.parametrize("declared", ["TEXT", "DATETIME"])
+def test_stray_that_is_most_of_what_is_there_holds(site: kit.Site, declared: str) -> None:
+    """Position 'unknown' is past every time to come: held, whatever has the majority."""
+    site.sql(f"CREATE TABLE t (id INTEGER PRIMARY KEY, ts {declared})")
+    site.sql((INSERT, [(1, "2024-01-01 10:00:00"), (2, "unknown"), (3, "later")]))
+    site.write("  t: {cursor: ts}\n")
+    held(site, "4.3", "ts")
+    site.sql("UPDATE t SET ts = '2024-01-01 11:00:00' WHERE id > 1")
+    ok(site, 3)
+    same(site)
+
+
 def test_integers_and_reals_are_one_class(site: kit.Site) -> None:
     """SQLite compares them exactly: a cursor may hold both."""
     site.sql("CREATE TABLE t (id INTEGER PRIMARY KEY, ts NUMERIC)", (INSERT, [(1, 10), (2, 10.5), (3, 11)]))

@@ -197,13 +197,17 @@ class _Evidence:
 
     @property
     def declared_form(self) -> str | None:
-        """The format of a declared cursor: that of most of its texts, so that others are seen as strays."""
-        if not self.count.formats or self.count.blobs:
+        """The format of a declared cursor: that of most of its texts, so that others are seen as strays.
+
+        Where its type or name says that it holds times, that of any of them: a stray may be one of two rows.
+        """
+        times = [found for found in self.count.formats if types.base_format(found[0]) in types.TEXT_FORMATS]
+        if not times or self.count.blobs:
             return self.form
-        name, count = self.count.formats[0]
-        times = types.base_format(name) in types.TEXT_FORMATS
-        several = all(types.base_format(n) in types.TEXT_FORMATS for n, _ in self.count.formats)
-        return name if times and (several or count * 2 > self.values) else self.form
+        name, count = times[0]
+        several = len(times) == len(self.count.formats)
+        said = self._says_time and self.count.texts == self.values
+        return name if several or said or count * 2 > self.values else self.form
 
     @property
     def values(self) -> int:
