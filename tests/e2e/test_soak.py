@@ -24,6 +24,10 @@ from test_daemon import Log, until
 SECONDS = float(os.environ.get("SILT_SOAK", "25"))
 EVERY = 3.0
 LONG = SECONDS > 300
+IDLE = 90.0
+"""Seconds after which a connection that nobody uses is closed."""
+CALM = 60
+"""Sockets that five streams may keep; 33 were measured, 65 and more while edits come."""
 
 MANIFEST = """\
 version: 1
@@ -89,6 +93,7 @@ def test_left_alone_it_neither_grows_nor_loses_a_row(tmp_path):
                 log.wait("ready")
                 with writing(tmp_path / "app.db"):
                     seen = watched(tmp_path, process, proxy, chance)
+                    left = calmed(process) if LONG else 0
                 sound[0] = True
                 (tmp_path / "silt.yaml").write_text(manifest(proxy.port, list(TABLES), -1))
                 equal(tmp_path, sql, s3.options)
@@ -96,6 +101,7 @@ def test_left_alone_it_neither_grows_nor_loses_a_row(tmp_path):
                 assert process.wait(60) == 0
                 assert process.stderr.read() == ""
         assert_flat(seen)
+        assert left <= CALM, f"{left} sockets without edits: {[sockets for _, sockets, _ in seen]}"
         faults = proxy.counted()
         assert {"503", "slow", "lost"} <= faults.keys(), faults
         reloads = [line for line in log.lines if line["event"] == "reload"]
@@ -120,17 +126,25 @@ def watched(folder: Path, process: warm.Process, proxy: FaultyProxy, chance: ran
     return seen
 
 
+def calmed(process: warm.Process) -> int:
+    """The sockets that are open once nobody edits: what reloads and faults left idle is closed by then."""
+    here, end = Process(process.pid), time.monotonic() + 3 * IDLE
+    while (sockets := here.descriptors()[0]) > CALM and time.monotonic() < end:
+        time.sleep(1)
+    return sockets
+
+
 def assert_flat(seen: list[Seen]) -> None:
     """After a warm-up of a third neither the memory nor the descriptors of the rest grow.
 
-    Connections that a fault or a reload left idle are closed after 90 s: a short look sees them come only.
+    How many sockets are open at a time depends on how fast edits and faults come: `calmed` tells.
     """
     warm = seen[len(seen) // 3 :]
     halves = warm[: len(warm) // 2], warm[len(warm) // 2 :]
-    memory, sockets, others = zip(*(map(max, zip(*half, strict=True)) for half in halves), strict=True)
+    memory, _, others = zip(*(map(max, zip(*half, strict=True)) for half in halves), strict=True)
     assert memory[1] < memory[0] * (1.05 if LONG else 1.25), seen
     assert others[1] <= others[0] + (5 if LONG else 10), seen
-    assert sockets[1] <= (sockets[0] + 5 if LONG else 200), seen
+    assert max(sockets for _, sockets, _ in seen) <= 400, seen
 
 
 def equal(folder: Path, sql: Sqlite, options: dict[str, str]) -> None:
