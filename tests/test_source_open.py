@@ -342,10 +342,11 @@ class TestSnapshots:
         sql(db, "pragma journal_mode=wal")
         writer = subprocess.Popen([sys.executable, "-c", _WRITE, str(db)], stdin=subprocess.PIPE)
         highest = sa.select(sa.func.max(T.c.id))
-        pairs, seen, deadline = 0, set(), time.monotonic() + 60
+        pairs, looks, seen, deadline = 0, 0, set(), time.monotonic() + 60
         try:
             with connect(str(db), busy_timeout=5) as c:
-                while (pairs < 75 or len(seen) < 10) and time.monotonic() < deadline:
+                while looks < 150 or (len(seen) <= 10 and time.monotonic() < deadline):
+                    looks += 1
                     with pair(c) as snapshot:
                         found = [reader.rows(highest) for reader in snapshot.readers]
                         assert all(one == found[0] for one in found)
@@ -353,8 +354,8 @@ class TestSnapshots:
                         seen.add(found[0][0])
         finally:
             writer.communicate(b"\n")
-        assert pairs >= 75
-        assert len(seen) >= 10  # there was a writer
+        assert pairs > looks / 2
+        assert len(seen) > 10  # there was a writer
 
     def test_a_refused_second_reader_leaves_one(self, db, monkeypatch):
         """BUSY for the second reader is no error: the first goes on alone."""

@@ -151,7 +151,7 @@ def test_the_users_bounds_win() -> None:
     with silent_server() as port:
         options = s3_options(port) | {"timeout": "1s", "max_retries": "1", "retry_timeout": "1s"}
         _, seconds = _opening("s3://lake/t", options)
-    assert seconds < 12
+    assert seconds < 6
 
 
 def test_resident_handle_of_a_dying_endpoint() -> None:

@@ -60,9 +60,9 @@ def test_twenty_thousand_transactions_are_read_in_one_pass(tmp_path: Path) -> No
     delta.create_checkpoint()
     last = CommitProperties(app_transactions=[Transaction("silt/m/n/s/db7", 99)])
     write_deltalake(delta, none, mode="append", commit_properties=last)
-    started = time.thread_time()
+    started = time.process_time()
     txns, entries = read_txns(LocalFiles(tmp_path / "t"), 2)
-    seconds = time.thread_time() - started
+    seconds = time.process_time() - started
     assert txns == everything | {"silt/m/n/s/db7": 99}
     assert [entry.version for entry in entries] == [2]
     assert seconds < 1.0, f"measured 0.05 s, took {seconds:.2f}"

@@ -144,7 +144,7 @@ def assert_flat(seen: list[Seen]) -> None:
     memory, _, others = zip(*(map(max, zip(*half, strict=True)) for half in halves), strict=True)
     assert memory[1] < memory[0] * (1.05 if LONG else 1.25), seen
     assert others[1] <= others[0] + (5 if LONG else 10), seen
-    assert max(sockets for _, sockets, _ in seen) <= 400, seen
+    assert max(sockets for _, sockets, _ in seen) <= 200, seen
 
 
 def equal(folder: Path, sql: Sqlite, options: dict[str, str]) -> None:

@@ -214,7 +214,7 @@ class Upkeep:
             return {}
         oldest = (time.time() - retain) * 1e9
         halves = (Path(at, name) for at, _, names in os.walk(root) for name in names if _HALF.search(name))
-        found = {path.relative_to(root): LocalFiles(root).stamp(str(path)) for path in halves}
+        found = {path: self._files.stamp(str(path)) for path in (half.relative_to(root) for half in halves)}
         return {path: stamp[0] for path, stamp in found.items() if stamp and stamp[1] < oldest}
 
     def _remove_staged(self, retain: float) -> Vacuumed:
